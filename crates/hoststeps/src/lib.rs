@@ -1,0 +1,11 @@
+//! Blocking step kinds and the blocking shell: files, services, exec, slots.
+//!
+//! Invariant: a step reaches the machine only through [`Host`], so that every call of every step
+//! can be failed and crashed by a test.
+
+mod host;
+
+pub use host::{
+    CheckAnswer, CommandSpec, Entry, EntryKind, Host, HostError, Launched, Output, Published,
+    Running,
+};

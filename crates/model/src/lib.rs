@@ -1,0 +1,41 @@
+//! Values and documents that every part of Handover shares: ids, versions, times, and the wire
+//! and disk documents. Nothing here reads a clock, a file, dice or the network.
+//!
+//! Invariant: text from outside becomes a checked type at this edge, once; nothing further in
+//! checks it again.
+
+mod class;
+mod digest;
+mod framed;
+mod ids;
+mod millis;
+mod order;
+mod permit;
+mod platform;
+mod policy;
+mod progress;
+mod release;
+mod slots;
+mod time;
+mod version;
+
+pub use class::ErrorClass;
+pub use digest::{Digest, DigestError, Hasher};
+pub use framed::{FramedError, open_framed, seal_framed};
+pub use ids::{AgentName, ComponentName, IdGen, NameError, OrderId, ReleaseId, RunId, UnknownId};
+pub use millis::{Millis, MillisError};
+pub use order::{CONTRACT_VERSION, Order};
+pub use permit::Permit;
+pub use platform::{Platform, PlatformError};
+pub use policy::{
+    ComponentPolicy, HostPolicy, Mode, OpenPgpDemand, Pin, PinError, RepositoryPolicy, Window,
+};
+pub use progress::{ExitCode, Progress, Stage};
+pub use release::{
+    Check, CheckKind, ConfigFile, Edits, Health, MANIFEST_FORMAT, Manifest, Migration, OnRevert,
+    OutsideFile, Parameter, Readiness, ReleaseFacts, Service, SocketSpec, StateSpec, StopSpec,
+    TrialSpec,
+};
+pub use slots::{Guard, LAUNCHER_PROTOCOL, Quarantined, Recipe, SLOTS_FORMAT, Slot, Slots, Trial};
+pub use time::{Now, Timestamp};
+pub use version::{Version, VersionError, VersionRange};
