@@ -1,1 +1,4 @@
-//! Not yet.
+//! Decisions of Handover, pure: what may change, what runs, which version comes next, what may be
+//! deleted, when. No clock, no dice, no files.
+
+pub mod slots;
