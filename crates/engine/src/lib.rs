@@ -1,4 +1,6 @@
 //! Decisions of Handover, pure: what may change, what runs, which version comes next, what may be
 //! deleted, when. No clock, no dice, no files.
 
+pub mod journal;
+pub mod run;
 pub mod slots;

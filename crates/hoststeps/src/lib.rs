@@ -4,8 +4,10 @@
 //! can be failed and crashed by a test.
 
 mod host;
+mod step;
 
 pub use host::{
     CheckAnswer, CommandSpec, Entry, EntryKind, Host, HostError, Launched, Output, Published,
     Running,
 };
+pub use step::{Kinds, Step, chain};

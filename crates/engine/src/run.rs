@@ -1,0 +1,16 @@
+//! The runner's core: which step is looked at, applied or reverted next, decided without IO
+//! (ENGINE.md). Shells perform the [`Effect`]s that it hands out, in the order polled, and feed
+//! the [`Report`]s back.
+//!
+//! Invariant: proven state changes only by folding a journal record, live and in replay alike.
+//! Not here: what a step does (a kind's business), files, clocks, threads.
+
+mod inputs;
+mod plan;
+mod words;
+
+pub use inputs::resolve;
+pub use plan::{KindRef, Party, Plan, PlanError, Role, Spec, StepId};
+pub use words::{
+    Act, Effect, Fault, Fence, Hold, Input, Intent, Job, Refused, Report, Seen, Standing,
+};
