@@ -1,18 +1,42 @@
+# Every target is a line or two; the gate (.ci/run) calls the same ones.
 .DEFAULT_GOAL := help
 
-help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+demo: ## five hosts, good and bad releases, attackers, on this machine (ONCE=1: check and exit)
+	cargo build --workspace --bins
+	target/debug/handover demo $(if $(ONCE),--once)
 
 test: ## all tests that need neither root nor a network
 	cargo test --workspace
 
-lint: ## formatting, clippy, the crate map, file sizes
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+test-hosts: ## real Debian hosts with systemd, in containers; needs root
+	cargo xtask hosts
+
+bench: ## measure the budgets, each beside its peer, into docs/benchmarks.md
+	cargo run --release --package handover-bench
+
+lint: ## formatting, clippy, the crate map, the repository's hygiene, the documentation's links
+	cargo fmt --all --check && cargo clippy --workspace --all-targets -- --deny warnings
+	cargo xtask deps && cargo xtask tidy
 
 fmt: ## format everything
 	cargo fmt --all
 
+deps: ## check the crate map, licences and sources of what we depend on
+	cargo xtask deps
+
+fuzz: ## fuzz every parser of outside bytes for SECONDS (60) each
+	cargo xtask fuzz --seconds $(or $(SECONDS),60)
+
+docs: ## the crates' documentation, in target/doc
+	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
+
+dist: ## Debian packages and archives, in dist/
+	cargo xtask dist
+
 clean: ## remove what builds left
 	cargo clean
-.PHONY: help test lint fmt clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+.PHONY: demo test test-hosts bench lint fmt deps fuzz docs dist clean help
