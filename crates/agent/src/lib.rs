@@ -1,1 +1,7 @@
-//! Not yet.
+//! `handover-agent`, `handover-launch` and `handover-upgrade`: what runs on a host.
+
+pub mod backoff;
+pub mod bandwidth;
+pub mod dice;
+pub mod fetch;
+pub mod real_world;
