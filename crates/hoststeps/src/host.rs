@@ -76,6 +76,9 @@ pub struct Running {
     pub launcher: Option<u32>,
     /// Its child, if one is alive.
     pub child: Option<Launched>,
+    /// The slots generation whose pause the launcher says it keeps: its child is stopped and it
+    /// starts nothing before a newer generation.
+    pub paused: Option<u64>,
 }
 
 /// A launched process, proved by looking at it.

@@ -3,6 +3,9 @@
 //! Invariant: a step reaches the machine only through [`Host`], so that every call of every step
 //! can be failed and crashed by a test.
 
+#![forbid(unsafe_code)]
+
+pub mod disk;
 mod host;
 mod step;
 

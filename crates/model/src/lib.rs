@@ -8,6 +8,7 @@ mod class;
 mod digest;
 mod framed;
 mod ids;
+mod launches;
 mod millis;
 mod order;
 mod permit;
@@ -23,6 +24,7 @@ pub use class::ErrorClass;
 pub use digest::{Digest, DigestError, Hasher};
 pub use framed::{FramedError, open_framed, seal_framed};
 pub use ids::{AgentName, ComponentName, IdGen, NameError, OrderId, ReleaseId, RunId, UnknownId};
+pub use launches::{LaunchEvent, LaunchRecord};
 pub use millis::{Millis, MillisError};
 pub use order::{CONTRACT_VERSION, Order};
 pub use permit::Permit;
@@ -36,6 +38,8 @@ pub use release::{
     OutsideFile, Parameter, Readiness, ReleaseFacts, Service, SocketSpec, StateSpec, StopSpec,
     TrialSpec,
 };
-pub use slots::{Guard, LAUNCHER_PROTOCOL, Quarantined, Recipe, SLOTS_FORMAT, Slot, Slots, Trial};
+pub use slots::{
+    Guard, LAUNCHER_PROTOCOL, Pause, Quarantined, Recipe, SLOTS_FORMAT, Slot, Slots, Trial,
+};
 pub use time::{Now, Timestamp};
 pub use version::{Version, VersionError, VersionRange};

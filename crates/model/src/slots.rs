@@ -16,8 +16,8 @@ pub const LAUNCHER_PROTOCOL: u32 = 1;
 
 /// The slots of one component, one generation of them. Stored as
 /// `components/<name>/slots/<generation>.json`; a new generation is published only if no file of
-/// its number exists yet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// its number exists yet. The default is generation 0: nothing was ever installed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slots {
     /// The number in the file's name, repeated inside.
@@ -28,6 +28,10 @@ pub struct Slots {
     /// The slot on trial, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<Trial>,
+    /// A request to keep the child stopped while its state is copied, if any. Never beside a
+    /// trial: publishing the trial ends the pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
     /// Slots that were current before, newest first. The first is the last good one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous: Vec<Slot>,
@@ -76,6 +80,22 @@ pub struct Trial {
     /// The guard that the slot gets when it is committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
+}
+
+/// A request that the launcher stop `current` and start nothing, so that its state can be copied
+/// while nobody writes it. Sockets stay held: connections queue, none is refused.
+///
+/// The launcher obeys a pause only if it was already running when the pause was published, and
+/// for at most `window`. Otherwise it publishes a generation without the pause and starts
+/// `current`. A run that finds its pause gone must not use what it copied: the old version wrote
+/// since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// The run that asked.
+    pub run: RunId,
+    /// How long the pause may last.
+    pub window: Millis,
 }
 
 /// The launcher's own watch over a committed release that asked for automatic return.
