@@ -20,8 +20,10 @@ use handover_model::{
 };
 
 mod desired;
+mod pause;
 
 pub use desired::{Desired, Nothing, TrialOver, desired, trial_over};
+pub use pause::{end_pause, pause};
 
 /// How many releases the quarantine remembers; the oldest is forgotten first.
 pub const QUARANTINE_LIMIT: usize = 64;
@@ -48,6 +50,15 @@ pub enum Refused {
         /// The run that the slots name.
         found: RunId,
     },
+    /// The child is stopped for another run.
+    #[error("the component is paused while {run} copies its state; wait for its end")]
+    Paused {
+        /// The run that asked for the pause.
+        run: RunId,
+    },
+    /// There is no pause to end.
+    #[error("the component is not paused")]
+    NotPaused,
     /// A trial of no length, or of no boots.
     #[error("a trial needs a window longer than nothing and at least one boot")]
     EmptyTrial,
@@ -129,10 +140,11 @@ impl Refused {
     /// What the caller may do next.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::TrialPending { .. } => ErrorClass::Retry,
-            Self::NoTrial | Self::OtherRun { .. } | Self::AlreadyCurrent { .. } => {
-                ErrorClass::Conflict
-            }
+            Self::TrialPending { .. } | Self::Paused { .. } => ErrorClass::Retry,
+            Self::NoTrial
+            | Self::NotPaused
+            | Self::OtherRun { .. }
+            | Self::AlreadyCurrent { .. } => ErrorClass::Conflict,
             Self::EmptyTrial
             | Self::BootsSpent { .. }
             | Self::WindowOver { .. }
@@ -152,19 +164,14 @@ impl Refused {
 
 /// The slots of a component before anything was installed: generation 0, never published.
 pub fn empty() -> Slots {
-    Slots {
-        generation: 0,
-        current: None,
-        trial: None,
-        previous: Vec::new(),
-        quarantine: Vec::new(),
-    }
+    Slots::default()
 }
 
-/// Puts `slot` on trial. `guard` is what it gets when it is committed.
+/// Puts `slot` on trial, which ends a pause of its own run. `guard` is what it gets when it is
+/// committed.
 ///
 /// # Errors
-/// When another trial is pending, when the release is current or in quarantine, and when the
+/// When another trial or another run's pause is pending, when the release is current or in quarantine, and when the
 /// trial could never be started.
 pub fn begin_trial(
     slots: &Slots,
@@ -174,6 +181,7 @@ pub fn begin_trial(
     guard: Option<Guard>,
 ) -> Result<Slots, Refused> {
     refuse_pending(slots)?;
+    pause::refuse_other_pause(slots, slot.run)?;
     if window == Millis(0) || boots == 0 {
         return Err(Refused::EmptyTrial);
     }
@@ -182,6 +190,7 @@ pub fn begin_trial(
     }
     refuse_quarantined(slots, &slot.release)?;
     let mut next = successor(slots)?;
+    next.pause = None;
     next.trial = Some(Trial {
         slot: Slot { committed_at: None, guard: None, ..slot },
         boots_left: boots,
@@ -481,6 +490,7 @@ fn step_back(
     now: Timestamp,
 ) -> Result<Slots, Refused> {
     let mut next = successor(slots)?;
+    next.pause = None;
     next.previous.retain(|kept| kept.release != target.release);
     if let Some(left) = next.current.take() {
         quarantine(&mut next, &left, reason, now);

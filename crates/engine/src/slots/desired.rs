@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use handover_model::{LAUNCHER_PROTOCOL, Millis, RunId, Slot, Slots, Trial};
+use handover_model::{LAUNCHER_PROTOCOL, Millis, Pause, RunId, Slot, Slots, Trial};
 
 /// What the launcher must run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,10 @@ pub enum Desired<'a> {
     Trial(&'a Trial),
     /// The trial is over without a commit: quarantine it, then ask again.
     Settle(&'a Trial, TrialOver),
+    /// Nothing, for a while: stop the child, keep the sockets, say so. A pause that was published
+    /// before the launcher's own life began, or that lasts longer than its window, is ended with
+    /// `end_pause` instead.
+    Paused(&'a Pause),
     /// The committed slot.
     Current(&'a Slot),
     /// Nothing can be run.
@@ -82,6 +86,9 @@ pub fn desired(slots: &Slots, running: Option<RunId>) -> Desired<'_> {
             None => Desired::Trial(trial),
             Some(over) => Desired::Settle(trial, over),
         };
+    }
+    if let Some(pause) = &slots.pause {
+        return Desired::Paused(pause);
     }
     match &slots.current {
         None => Desired::Nothing(Nothing::NeverCommitted),
