@@ -20,6 +20,10 @@ pub struct HostPolicy {
     /// How often to look, give or take a tenth.
     #[serde(default = "one_minute")]
     pub poll: Millis,
+    /// How long a package's entrypoint may take until it answers. One that is silent for longer is
+    /// ended, and the version that runs goes on.
+    #[serde(default = "ten_minutes")]
+    pub patience: Millis,
     /// At most this many bytes a second are downloaded; absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
@@ -33,6 +37,10 @@ pub struct HostPolicy {
 
 fn one_minute() -> Millis {
     Millis(60_000)
+}
+
+fn ten_minutes() -> Millis {
+    Millis(600_000)
 }
 
 /// A signed repository on any static file server.
