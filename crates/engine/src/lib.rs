@@ -2,5 +2,6 @@
 //! deleted, when. No clock, no dice, no files.
 
 pub mod journal;
+pub mod launch;
 pub mod run;
 pub mod slots;

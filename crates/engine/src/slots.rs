@@ -129,7 +129,7 @@ pub enum Refused {
         within: Millis,
     },
     /// Neither a trial nor a guard counts time.
-    #[error("neither a trial nor a guard is running")]
+    #[error("there is neither a trial nor a guard")]
     NothingCounts,
     /// The generation number can't grow.
     #[error("the slots' generation number can't grow any further")]
@@ -171,8 +171,8 @@ pub fn empty() -> Slots {
 /// committed.
 ///
 /// # Errors
-/// When another trial or another run's pause is pending, when the release is current or in quarantine, and when the
-/// trial could never be started.
+/// When another trial or another run's pause is pending, when the release is current or in
+/// quarantine, and when the trial could never be started.
 pub fn begin_trial(
     slots: &Slots,
     slot: Slot,
@@ -217,23 +217,38 @@ pub fn spend_boot(slots: &Slots) -> Result<Slots, Refused> {
     Ok(next)
 }
 
+/// Monotonic time that passed, each part for the slot that it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Passed {
+    /// For the trial.
+    pub trial: Duration,
+    /// For the current slot's guard.
+    pub guard: Duration,
+}
+
 /// Adds time that passed on the monotonic clock to the trial and to the current slot's guard.
 /// Neither grows beyond its length.
 ///
 /// # Errors
-/// When neither is running, so that the launcher doesn't publish generations for nothing.
-pub fn tick(slots: &Slots, passed: Duration) -> Result<Slots, Refused> {
-    if slots.trial.is_none() && !slots.current.as_ref().is_some_and(guard_runs) {
+/// When there is neither, so that the launcher doesn't publish generations for nothing.
+pub fn tick(slots: &Slots, passed: Passed) -> Result<Slots, Refused> {
+    if slots.trial.is_none() && slots.current.as_ref().is_none_or(|slot| slot.guard.is_none()) {
         return Err(Refused::NothingCounts);
     }
-    let mut next = successor(slots)?;
-    if let Some(trial) = &mut next.trial {
-        trial.elapsed = grown(trial.elapsed, passed, trial.window);
+    successor(&with_time(slots, passed))
+}
+
+/// The same generation with time added that is not published yet: what a launcher decides by.
+#[must_use]
+pub fn with_time(slots: &Slots, passed: Passed) -> Slots {
+    let mut seen = slots.clone();
+    if let Some(trial) = &mut seen.trial {
+        trial.elapsed = grown(trial.elapsed, passed.trial, trial.window);
     }
-    if let Some(guard) = next.current.as_mut().and_then(|current| current.guard.as_mut()) {
-        guard.elapsed = grown(guard.elapsed, passed, guard.within);
+    if let Some(guard) = seen.current.as_mut().and_then(|current| current.guard.as_mut()) {
+        guard.elapsed = grown(guard.elapsed, passed.guard, guard.within);
     }
-    Ok(next)
+    seen
 }
 
 /// Ends the trial of `run` without a commit: its release goes to quarantine with `reason`, and
