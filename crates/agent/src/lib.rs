@@ -3,5 +3,7 @@
 pub mod backoff;
 pub mod bandwidth;
 pub mod dice;
+pub mod download;
 pub mod fetch;
 pub mod real_world;
+pub mod unpack;
