@@ -24,6 +24,16 @@ pub trait Step {
     /// When the look itself failed.
     fn look(&self, host: &dyn Host, intent: Option<&Intent>) -> Result<Seen, Fault>;
 
+    /// The same question once the run has turned: `Before` when nothing of this step is left to
+    /// take back, `After` or `Between` when `revert` must act. Kinds that wait, or whose effect
+    /// may rightly stay, answer it differently from [`Step::look`].
+    ///
+    /// # Errors
+    /// When the look itself failed.
+    fn look_back(&self, host: &dyn Host, intent: &Intent) -> Result<Seen, Fault> {
+        self.look(host, Some(intent))
+    }
+
     /// Keeps what `revert` needs, given the payload of `Seen::Before`. May write nothing but the
     /// run's blobs, durably. By default nothing is kept.
     ///
@@ -84,6 +94,21 @@ impl Kinds {
     #[must_use]
     pub fn with<T: Step + DeserializeOwned + 'static>(mut self, kind: &'static str) -> Self {
         self.add::<T>(kind).expect("a kind is named name/revision in the source");
+        self
+    }
+
+    /// The same, for a kind whose steps share something that lives as long as the registry, such as
+    /// what a watch has seen so far.
+    ///
+    /// # Panics
+    /// When `kind` is not of the form `name/revision`.
+    #[must_use]
+    pub fn with_made<F>(mut self, kind: &'static str, make: F) -> Self
+    where
+        F: Fn(&Value) -> Result<Box<dyn Step>, serde_json::Error> + Send + Sync + 'static,
+    {
+        let kind = kind.parse().expect("a kind is named name/revision in the source");
+        self.makers.insert(kind, Box::new(make));
         self
     }
 
