@@ -5,10 +5,13 @@
 //! Invariant: proven state changes only by folding a journal record, live and in replay alike.
 //! Not here: what a step does (a kind's business), files, clocks, threads.
 
+mod core;
 mod inputs;
 mod plan;
+mod state;
 mod words;
 
+pub use core::Core;
 pub use inputs::resolve;
 pub use plan::{KindRef, Party, Plan, PlanError, Role, Spec, StepId};
 pub use words::{
