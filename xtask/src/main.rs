@@ -2,10 +2,15 @@
 #![expect(clippy::print_stdout, reason = "a chore's result goes to whoever typed it")]
 #![expect(clippy::print_stderr, reason = "complaints go beside the result")]
 
+mod command;
 mod deps;
+mod dist;
+mod hosts;
+mod real_world;
 mod repository;
 mod source;
 mod tidy;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -19,12 +24,21 @@ enum Chore {
     Deps,
     /// Check file sizes, forbidden words, unexplained TODOs, docs links and cited tests.
     Tidy,
+    /// Build the Debian packages, in `dist/`.
+    Dist(dist::Options),
+    /// Try the packages on real Debian hosts with systemd, in containers; needs root.
+    Hosts(hosts::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Chore::parse() {
         Chore::Deps => Ok(verdict("deps", &deps::check()?)),
         Chore::Tidy => Ok(verdict("tidy", &tidy::check()?)),
+        Chore::Dist(options) => {
+            let made = dist::build(&options)?;
+            dist::report(&made, options.profile).map(|()| ExitCode::SUCCESS)
+        }
+        Chore::Hosts(options) => hosts::run(&options),
     }
 }
 

@@ -1,0 +1,186 @@
+//! `cargo xtask dist`: what a person installs. Debian packages of the agent and of the command
+//! line, built without debhelper from trees that are laid out here, the same bytes for the same
+//! commit and tool chain.
+
+mod deb;
+mod pages;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::{Args, ValueEnum};
+
+use crate::command;
+use deb::Deb;
+
+/// Programs of the agent's package and where they go.
+const AGENT_PROGRAMS: [(&str, &str); 3] = [
+    ("handover-agent", "usr/bin/handover-agent"),
+    ("handover-launch", "usr/lib/handover/handover-launch"),
+    ("handover-upgrade", "usr/lib/handover/handover-upgrade"),
+];
+const CLI_PROGRAMS: [(&str, &str); 1] = [("handover", "usr/bin/handover")];
+/// DESIGN 12: the agent's budget, stripped.
+const AGENT_BUDGET: u64 = 4 * 1024 * 1024;
+
+/// What to build.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Where the packages go.
+    #[arg(long, default_value = "dist")]
+    pub(crate) out: Utf8PathBuf,
+    /// Which build goes in; `dev` is for trying packages out.
+    #[arg(long, value_enum, default_value = "release")]
+    pub(crate) profile: Profile,
+    /// The packages' version, where it is not the workspace's.
+    #[arg(long)]
+    pub(crate) version: Option<String>,
+}
+
+/// Build profiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// Small and stripped: what is shipped.
+    Release,
+    /// What `cargo build` makes.
+    Dev,
+}
+
+impl Profile {
+    /// The directory below `target/`.
+    pub(crate) fn directory(self) -> &'static str {
+        match self {
+            Self::Release => "target/release",
+            Self::Dev => "target/debug",
+        }
+    }
+}
+
+/// Builds everything into `options.out` and returns the packages' paths.
+///
+/// # Errors
+/// When a build or a packaging tool fails, or the agent is over its budget.
+pub(crate) fn build(options: &Options) -> anyhow::Result<Vec<Utf8PathBuf>> {
+    compile(options.profile)?;
+    fs::create_dir_all(&options.out).with_context(|| format!("make {}", options.out))?;
+    let version = options.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
+    let epoch = epoch()?;
+    let mut made = Vec::new();
+    for name in ["handover-agent", "handover"] {
+        let deb = Deb {
+            name,
+            version: &version,
+            architecture: architecture()?,
+            epoch: &epoch,
+            source: Utf8Path::new("packaging/debian"),
+        };
+        let stage = Utf8PathBuf::from(format!("target/dist/{name}"));
+        if stage.exists() {
+            fs::remove_dir_all(&stage).with_context(|| format!("remove {stage}"))?;
+        }
+        lay_out(name, options.profile, &stage)?;
+        made.push(deb.build(&stage, &options.out)?);
+    }
+    Ok(made)
+}
+
+/// Prints how large the programs are and whether the agent keeps to its budget.
+///
+/// # Errors
+/// When the agent is larger than DESIGN 12 allows.
+pub(crate) fn report(made: &[Utf8PathBuf], profile: Profile) -> anyhow::Result<()> {
+    for (program, _) in AGENT_PROGRAMS.iter().chain(&CLI_PROGRAMS) {
+        println!("{:>12}  {program}", size(&Utf8Path::new(profile.directory()).join(program))?);
+    }
+    for path in made {
+        println!("{:>12}  {path}", size(path)?);
+    }
+    if profile == Profile::Release {
+        let agent = size(&Utf8Path::new(profile.directory()).join("handover-agent"))?;
+        ensure!(
+            agent <= AGENT_BUDGET,
+            "handover-agent has {agent} bytes, more than the {AGENT_BUDGET} that DESIGN 12 allows"
+        );
+    }
+    Ok(())
+}
+
+fn size(path: &Utf8Path) -> anyhow::Result<u64> {
+    Ok(fs::metadata(path).with_context(|| format!("look at {path}"))?.len())
+}
+
+fn compile(profile: Profile) -> anyhow::Result<()> {
+    let mut cargo = Command::new("cargo");
+    match profile {
+        Profile::Release => {
+            cargo.args(["build", "--release", "-p", "handover-agent", "-p", "handover-cli"]);
+        }
+        // The same command as elsewhere, so that nothing is compiled twice.
+        Profile::Dev => {
+            cargo.args(["build", "--workspace"]);
+        }
+    }
+    command::run(cargo.arg("--bins"))
+}
+
+/// Puts a package's files where they belong below `stage`.
+fn lay_out(name: &str, profile: Profile, stage: &Utf8Path) -> anyhow::Result<()> {
+    let programs: &[(&str, &str)] =
+        if name == "handover" { &CLI_PROGRAMS } else { &AGENT_PROGRAMS };
+    for (program, target) in programs {
+        let built = Utf8Path::new(profile.directory()).join(program);
+        install(&built, &stage.join(target), 0o755)?;
+    }
+    pages::install(&Utf8Path::new(profile.directory()).join(name), name, stage)?;
+    if name == "handover-agent" {
+        for unit in files_in(Utf8Path::new("packaging/systemd"))? {
+            let file = unit.file_name().context("a unit has a name")?;
+            install(&unit, &stage.join("usr/lib/systemd/system").join(file), 0o644)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies one file, making the directories above it, with exactly `mode`.
+pub(crate) fn install(from: &Utf8Path, to: &Utf8Path, mode: u32) -> anyhow::Result<()> {
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("make {parent}"))?;
+    }
+    fs::copy(from, to).with_context(|| format!("copy {from} to {to}"))?;
+    fs::set_permissions(to, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("set the mode of {to}"))
+}
+
+/// The regular files right in a directory, sorted.
+fn files_in(directory: &Utf8Path) -> anyhow::Result<Vec<Utf8PathBuf>> {
+    let mut found = Vec::new();
+    for entry in directory.read_dir_utf8().with_context(|| format!("list {directory}"))? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            found.push(entry.into_path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// When the commit was made, in seconds since 1970: the only time that goes into packages.
+fn epoch() -> anyhow::Result<String> {
+    if let Ok(given) = std::env::var("SOURCE_DATE_EPOCH") {
+        return Ok(given);
+    }
+    let said = command::output(&mut command::words("git log -1 --format=%ct"))?;
+    Ok(said.trim().to_owned())
+}
+
+/// Debian's name for the architecture that we run on, and build for.
+fn architecture() -> anyhow::Result<&'static str> {
+    match std::env::consts::ARCH {
+        "x86_64" => Ok("amd64"),
+        "aarch64" => Ok("arm64"),
+        other => anyhow::bail!("no Debian package is made for {other}"),
+    }
+}
