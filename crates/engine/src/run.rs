@@ -9,11 +9,13 @@ mod core;
 mod inputs;
 mod plan;
 mod state;
+mod summary;
 mod words;
 
 pub use core::Core;
 pub use inputs::resolve;
 pub use plan::{KindRef, Party, Plan, PlanError, Role, Spec, StepId};
+pub use summary::{Ended, StepState, StepSummary, Summary, summarize};
 pub use words::{
     Act, Effect, Fault, Fence, Hold, Input, Intent, Job, Refused, Report, Seen, Standing,
 };

@@ -7,10 +7,13 @@
 
 pub mod disk;
 mod host;
+mod real_world;
+pub mod shell;
 mod step;
 
 pub use host::{
     CheckAnswer, CommandSpec, Entry, EntryKind, Host, HostError, Launched, Output, Published,
     Running,
 };
+pub use real_world::RealClock;
 pub use step::{Kinds, Step, chain};
