@@ -5,5 +5,7 @@ pub mod bandwidth;
 pub mod dice;
 pub mod download;
 pub mod fetch;
+pub mod layout;
+pub mod policy;
 pub mod real_world;
 pub mod unpack;
