@@ -16,10 +16,12 @@
     )
 )]
 
+pub mod author;
 mod catalog;
+mod envelope;
 mod error;
 mod floors;
-mod keys;
+pub mod keys;
 mod permit;
 mod repository;
 mod target;
@@ -28,9 +30,10 @@ mod verified;
 pub use catalog::{
     Catalog, ComponentReleases, Package, ReleaseKeys, Sidecar, Skipped, TargetFacts,
 };
+pub use envelope::{Envelope, Signature};
 pub use error::VerifyError;
 pub use floors::{FLOORS_FORMAT, Seen, VersionFloors};
-pub use permit::{PermitSignature, SignedPermit, verify_permit};
+pub use permit::verify_permit;
 pub use repository::{Answer, Goal, Limits, Memory, Poll, Refresh, Refreshed, Save, Want};
 pub use target::TargetCheck;
 pub use verified::Verified;

@@ -3,34 +3,11 @@
 use std::collections::BTreeSet;
 
 use handover_model::{AgentName, ComponentName, Permit, Timestamp};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use sigstore_tuf::canonical_json;
 
-use crate::{Catalog, ReleaseKeys, Verified, VerifyError};
+use crate::{Catalog, Envelope, ReleaseKeys, Verified, VerifyError};
 
 /// How many bytes a permit file may have.
 const LIMIT: usize = 64 * 1024;
-
-/// A permit as it travels: the signed part as raw JSON, signatures beside it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SignedPermit {
-    /// What is signed, over its canonical form.
-    pub signed: Value,
-    /// One signature per key.
-    pub signatures: Vec<PermitSignature>,
-}
-
-/// One signature.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PermitSignature {
-    /// The id of the key, as the component's delegation names it.
-    pub keyid: String,
-    /// The signature, hexadecimal.
-    pub sig: String,
-}
 
 /// Checks a permit file for `agent` and `component` at `now`. That it is spent at most once is
 /// the caller's ledger's business.
@@ -48,13 +25,13 @@ pub fn verify_permit(
     if bytes.len() > LIMIT {
         return Err(VerifyError::Endless { subject: subject(), limit: 64 * 1024 });
     }
-    let document: SignedPermit = serde_json::from_slice(bytes).map_err(|e| malformed(e.into()))?;
+    let document = Envelope::parse(bytes).map_err(of_permit)?;
     let releases = catalog
         .components
         .get(component)
         .ok_or_else(|| VerifyError::UnknownRole { role: crate::catalog::role_of(component) })?;
     check_signatures(&document, &releases.keys, component)?;
-    let permit = Permit::deserialize(&document.signed).map_err(|e| malformed(e.into()))?;
+    let permit: Permit = document.document().map_err(of_permit)?;
     if permit.type_ != Permit::TYPE {
         return Err(malformed(format!("its _type is {:?}", permit.type_).into()));
     }
@@ -74,12 +51,11 @@ pub fn verify_permit(
 }
 
 fn check_signatures(
-    document: &SignedPermit,
+    document: &Envelope,
     keys: &ReleaseKeys,
     component: &ComponentName,
 ) -> Result<(), VerifyError> {
-    let signed =
-        canonical_json::to_canonical_bytes(&document.signed).map_err(|e| malformed(e.into()))?;
+    let signed = document.canonical().map_err(of_permit)?;
     let (mut seen, mut good) = (BTreeSet::new(), BTreeSet::new());
     for signature in &document.signatures {
         let Some(key) = keys.keys.get(&signature.keyid) else { continue };
@@ -112,4 +88,9 @@ fn subject() -> String {
 
 fn malformed(source: Box<dyn std::error::Error + Send + Sync>) -> VerifyError {
     VerifyError::Malformed { subject: subject(), source }
+}
+
+/// The same complaint, naming the permit.
+fn of_permit(error: VerifyError) -> VerifyError {
+    malformed(Box::new(error))
 }
