@@ -1,7 +1,12 @@
 //! Decisions of Handover, pure: what may change, what runs, which version comes next, what may be
 //! deleted, when. No clock, no dice, no files.
 
+pub mod floors;
 pub mod journal;
 pub mod launch;
 pub mod run;
 pub mod slots;
+pub mod window;
+
+#[cfg(test)]
+mod testing;
