@@ -6,6 +6,7 @@ pub mod journal;
 pub mod launch;
 pub mod run;
 pub mod slots;
+pub mod upgrade;
 pub mod window;
 
 #[cfg(test)]
