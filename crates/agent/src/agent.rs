@@ -1,0 +1,113 @@
+//! What every command works with: the host's files, clock, dice, and a voice for people.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use handover_hoststeps::disk::Lock;
+use handover_model::{ComponentName, HostPolicy, IdGen, Now, Platform};
+
+use crate::bandwidth::Bucket;
+use crate::dice::Dice;
+use crate::failure::Failure;
+use crate::fetch::{Fetcher, Limits};
+use crate::home::Home;
+use crate::policy::load_policy;
+use crate::real_world::{Clock, RealClock, Stop, draw_seed};
+use crate::voice::Voice;
+
+/// A host's agent, for the length of one command.
+pub struct Agent {
+    /// The host's files.
+    pub home: Home,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Ends waits.
+    pub stop: Stop,
+    /// Ids of runs and orders.
+    pub ids: IdGen,
+    /// Jitter.
+    pub dice: Dice,
+    /// The platform of this host.
+    pub platform: Platform,
+    /// This program's own executable.
+    pub program: Utf8PathBuf,
+    /// How to tell people what goes on.
+    pub voice: Voice,
+}
+
+impl Agent {
+    /// An agent of the host at `home`, with the machine's own clock and dice.
+    ///
+    /// # Errors
+    /// [`Failure::Stream`] when the system gives no random bytes or no path of this program.
+    pub fn real(home: Home, stop: Stop, voice: Voice) -> Result<Self, Failure> {
+        let failed = |act| move |source| Failure::Stream { act, source };
+        let seed = draw_seed().map_err(failed("read random bytes"))?;
+        let mut first = [0; 8];
+        first.copy_from_slice(&seed[..8]);
+        let program = std::env::current_exe().map_err(failed("find this program"))?;
+        let program = Utf8PathBuf::from_path_buf(program)
+            .map_err(|path| std::io::Error::other(format!("{} is not UTF-8", path.display())))
+            .map_err(failed("use this program's path"))?;
+        Ok(Self {
+            home,
+            clock: Arc::new(RealClock::start()),
+            stop,
+            ids: IdGen::new(seed),
+            dice: Dice::new(u64::from_be_bytes(first)),
+            platform: Platform::of_this_build(),
+            program,
+            voice,
+        })
+    }
+
+    /// Both clocks.
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// The policy as it is now, choices included.
+    ///
+    /// # Errors
+    /// [`Failure::Policy`].
+    pub fn policy(&self) -> Result<HostPolicy, Failure> {
+        Ok(load_policy(&self.home.policy(), &self.home.choices())?)
+    }
+
+    /// A client of the repository's metadata or targets server.
+    ///
+    /// # Errors
+    /// [`Failure::Repository`] for an address that can't be asked.
+    pub fn fetcher(&self, base: &str) -> Result<Fetcher, Failure> {
+        let fetcher = Fetcher::new(base, Limits::default(), Arc::clone(&self.clock));
+        Ok(fetcher.map_err(crate::repository::RepositoryError::Fetch)?)
+    }
+
+    /// The bandwidth limit of `policy`.
+    pub fn bucket(&self, policy: &HostPolicy) -> Bucket {
+        Bucket::new(policy.bytes_per_second, self.now().mono)
+    }
+
+    /// Takes the component's update lock.
+    ///
+    /// # Errors
+    /// [`Failure::Busy`] when another process has it.
+    pub fn lock(&self, component: &ComponentName) -> Result<Lock, Failure> {
+        handover_hoststeps::disk::make_dir(&self.home.component(component).directory())?;
+        let path = self.home.update_lock(component);
+        if let Some(lock) = Lock::try_take(&path)? {
+            return Ok(lock);
+        }
+        let holder = Lock::holder(&path)?;
+        Err(Failure::Busy {
+            component: component.clone(),
+            holder: holder.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string()),
+        })
+    }
+
+    /// Waits; true when the end was asked for.
+    pub fn wait(&self, length: Duration) -> bool {
+        self.stop.wait(length)
+    }
+}
