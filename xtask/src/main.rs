@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a chore's result goes to whoever typed it")]
 #![expect(clippy::print_stderr, reason = "complaints go beside the result")]
 
+mod campaign;
 mod command;
 mod deps;
 mod dist;
@@ -28,6 +29,9 @@ enum Chore {
     Dist(dist::Options),
     /// Try the packages on real Debian hosts with systemd, in containers; needs root.
     Hosts(hosts::Options),
+    /// Run a program, count the calls that make things durable, and inject a fault at one.
+    #[command(hide = true)]
+    Trace(campaign::tracer::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -39,6 +43,7 @@ fn main() -> anyhow::Result<ExitCode> {
             dist::report(&made, options.profile).map(|()| ExitCode::SUCCESS)
         }
         Chore::Hosts(options) => hosts::run(&options),
+        Chore::Trace(options) => campaign::tracer::run(&options),
     }
 }
 
