@@ -1,7 +1,9 @@
 //! Decisions of Handover, pure: what may change, what runs, which version comes next, what may be
 //! deleted, when. No clock, no dice, no files.
 
+pub mod choose;
 pub mod floors;
+pub mod graph;
 pub mod journal;
 pub mod launch;
 pub mod run;
