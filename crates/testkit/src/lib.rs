@@ -1,1 +1,20 @@
-//! Not yet.
+//! Fakes with faults: an in-memory machine with a file tree, slots and the real launcher core, on
+//! virtual time; and the harness that runs a plan under every fault.
+//!
+//! Tests that use it with `hoststeps` stand in `tests/`, not beside the code: there `hoststeps`
+//! is the same crate as the one that this crate was built with.
+
+mod faults;
+mod harness;
+mod host;
+mod invariants;
+mod launcher;
+mod machine;
+mod tree;
+
+pub use faults::{Fault, Faults, How, Tail};
+pub use harness::{Depth, World, every_fault_of, run_until_it_rests};
+pub use host::{FakeClock, FakeHost, FakeLog};
+pub use launcher::Behaviour;
+pub use machine::{Call, Machine, Program};
+pub use tree::{Node, Tree};
