@@ -11,11 +11,13 @@
 mod error;
 mod pace;
 
+use std::cell::Cell;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::http::header::{HeaderMap, RETRY_AFTER};
+use handover_model::{Millis, Timestamp};
+use ureq::http::header::{DATE, HeaderMap, RETRY_AFTER};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, BodyReader};
 
@@ -56,7 +58,13 @@ pub struct Fetcher {
     agent: Agent,
     limits: Limits,
     clock: Arc<dyn Clock>,
+    /// How far the server's clock was from ours at the last answer.
+    apart: Cell<Option<Duration>>,
 }
+
+/// How far the clocks may be apart before ours is doubted. Servers are wrong too, and no
+/// expiry date is chosen by the minute.
+const CLOCK_DOUBT: Duration = Duration::from_hours(2);
 
 /// An answer whose body is still to be read.
 pub struct Answer {
@@ -99,7 +107,7 @@ impl Fetcher {
         if uri.host().is_some_and(is_loopback) {
             config = config.proxy(None);
         }
-        Ok(Self { agent: config.build().into(), limits, clock })
+        Ok(Self { agent: config.build().into(), limits, clock, apart: Cell::new(None) })
     }
 
     /// The whole of a small file of at most `most` bytes.
@@ -141,6 +149,7 @@ impl Fetcher {
         }
         let response = request.call().map_err(|source| FetchError::from_ureq(url, source))?;
         let (head, body) = response.into_parts();
+        self.compare_clocks(&head.headers);
         let status = head.status.as_u16();
         let offset = match status {
             200 => 0,
@@ -168,6 +177,22 @@ impl Fetcher {
         }
     }
 
+    /// How far this host's clock is from the server's, where that is hours. Only a hint: the
+    /// server's word is not signed, and all that it can do is to hold updates back, which the
+    /// server can do anyway.
+    pub fn clock_off(&self) -> Option<Millis> {
+        self.apart.get().filter(|apart| *apart > CLOCK_DOUBT).map(Millis::of)
+    }
+
+    fn compare_clocks(&self, headers: &HeaderMap) {
+        let text = headers.get(DATE).and_then(|value| value.to_str().ok());
+        let Some(date) = text.and_then(|text| jiff::fmt::rfc2822::parse(text.trim()).ok()) else {
+            return;
+        };
+        let (theirs, ours) = (Timestamp::from(date.timestamp()), self.clock.now().wall);
+        self.apart.set(Some(theirs.since(ours).max(ours.since(theirs))));
+    }
+
     /// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
     fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
         let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -175,7 +200,7 @@ impl Fetcher {
             return Some(Duration::from_secs(seconds));
         }
         let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-        Some(handover_model::Timestamp::from(at).since(self.clock.now().wall))
+        Some(Timestamp::from(at).since(self.clock.now().wall))
     }
 }
 

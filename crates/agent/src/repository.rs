@@ -200,10 +200,33 @@ pub fn refresh(
         return Err(RepositoryError::NoRoot { path: store.root_path() });
     }
     let _lock = store.lock(stop, clock.as_ref())?;
+    let mut goals = components.to_vec();
+    loop {
+        match refresh_for(store, source, &goals, clock.now().wall) {
+            // Nobody speaks for one of the components: no reason to keep the others waiting.
+            // It is held with `not-offered`.
+            Err(RepositoryError::Verify(VerifyError::UnknownRole { role })) => {
+                let before = goals.len();
+                goals.retain(|component| role != format!("component-{component}"));
+                if goals.len() == before {
+                    return Err(VerifyError::UnknownRole { role }.into());
+                }
+            }
+            other => return other,
+        }
+    }
+}
+
+fn refresh_for(
+    store: &TrustStore,
+    source: &Source<'_>,
+    components: &[ComponentName],
+    now: Timestamp,
+) -> Result<Refreshed, RepositoryError> {
     let memory = store.load()?;
     let kept = memory.files.get("timestamp.json").cloned();
     let goals = components.iter().cloned().map(Goal::Component).collect();
-    let mut refresh = Refresh::begin(memory, goals, Limits::default(), clock.now().wall)?;
+    let mut refresh = Refresh::begin(memory, goals, Limits::default(), now)?;
     loop {
         match refresh.poll() {
             Poll::Fetch(want) => refresh.feed(fetch(source, &want, kept.as_deref())?)?,

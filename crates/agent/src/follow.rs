@@ -1,0 +1,480 @@
+//! The follow loop: pick up what was cut, refresh, decide, install, look, wait.
+//!
+//! Invariant: a round may be cut anywhere (SIGTERM when the agent itself is swapped, a power
+//! cut) and the next one begins with what the disk says, not with what this process remembers.
+
+use std::time::Duration;
+
+use handover_engine::choose::{Asked, Choice};
+use handover_engine::slots::clear_quarantine;
+use handover_hoststeps::Published;
+use handover_hoststeps::disk::SlotsStore;
+use handover_model::{ComponentName, HostPolicy, ReleaseId, RunId, Slots};
+use handover_trust::{Package, Refreshed};
+
+use crate::accepted::Accepted;
+use crate::agent::Agent;
+use crate::attempts::{Attempts, Turn};
+use crate::backoff::{jitter, plan_wait};
+use crate::failure::{Failure, chain};
+use crate::install::{Landed, install};
+use crate::news::News;
+use crate::outlook::{Ahead, Outlook, Wish};
+use crate::repository::{Source, refresh};
+use crate::runs::{Standing, look_at_run, open_runs, resume};
+
+/// How many hops one component may make in one round; more is a loop in somebody's metadata.
+const MOST_HOPS: usize = 32;
+/// How often a trial is looked at.
+const GLANCE: Duration = Duration::from_millis(50);
+/// How much longer than its window a trial is waited for.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// What one component did in a round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The component.
+    pub component: ComponentName,
+    /// The release that was installed, or tried.
+    pub to: ReleaseId,
+    /// What became of it.
+    pub landed: Landed,
+}
+
+/// Follows until the end is asked for.
+///
+/// # Errors
+/// [`Failure`] when the host can't be used at all; a failing round is logged and repeated.
+pub fn follow(agent: &mut Agent) -> Result<(), Failure> {
+    let mut failures = 0;
+    let mut told_ready = false;
+    while !agent.stop.is_asked() {
+        let policy = agent.policy();
+        if !told_ready {
+            policy
+                .as_ref()
+                .map_err(|error| tracing::error!(error = %chain(error), "not ready"))
+                .ok();
+            crate::notify::ready();
+            told_ready = true;
+        }
+        let outcome = policy.and_then(|policy| round(agent, &policy).map(|_| policy.poll));
+        let wait = match outcome {
+            Ok(poll) => {
+                failures = 0;
+                jitter(poll.duration(), &mut agent.dice)
+            }
+            Err(Failure::Stopped) => break,
+            Err(error) => {
+                failures += 1;
+                tracing::warn!(code = error.code(), error = %chain(&error), "round failed");
+                let asked = match &error {
+                    Failure::Repository(inner) => inner.retry_after(),
+                    _other => None,
+                };
+                let poll = agent.policy().map_or(Duration::from_mins(1), |p| p.poll.duration());
+                plan_wait(failures, asked, &mut agent.dice)
+                    .max(jitter(poll, &mut agent.dice).min(Duration::from_mins(1)))
+            }
+        };
+        rest(agent, wait);
+    }
+    Ok(())
+}
+
+/// Waits for the next round; an edited policy ends the wait early.
+fn rest(agent: &Agent, wait: Duration) {
+    let before = edited(agent);
+    let until = agent.now().mono.saturating_add(wait);
+    loop {
+        let left = until.saturating_sub(agent.now().mono);
+        if left.is_zero() || agent.wait(left.min(Duration::from_secs(2))) || edited(agent) != before
+        {
+            return;
+        }
+    }
+}
+
+fn edited(agent: &Agent) -> Vec<Option<(u64, i64, i64)>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let stamp = |path| {
+        let meta: Option<std::fs::Metadata> = std::fs::metadata(path).ok();
+        meta.map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()))
+    };
+    vec![stamp(agent.home.policy()), stamp(agent.home.choices())]
+}
+
+/// One round over all components.
+///
+/// # Errors
+/// [`Failure`] when nothing could be decided; one component's failure does not stop the others.
+pub fn round(agent: &mut Agent, policy: &HostPolicy) -> Result<Vec<Moved>, Failure> {
+    pick_up(agent, policy)?;
+    raise_floors(agent)?;
+    let refreshed = refresh_now(agent, policy)?;
+    let names: Vec<_> = crate::policy::in_order(&policy.components)
+        .map_err(|reason| Failure::Refused { code: "policy.order", reason })?
+        .into_iter()
+        .map(|component| component.name.clone())
+        .collect();
+    let mut moved = Vec::new();
+    for name in names {
+        match advance(agent, policy, &refreshed, &name, &mut moved) {
+            Ok(()) => {}
+            Err(Failure::Stopped) => return Err(Failure::Stopped),
+            Err(Failure::Busy { holder, .. }) => {
+                tracing::info!(component = %name, holder, "component is being updated elsewhere");
+            }
+            Err(error) => {
+                tracing::warn!(
+                    component = %name, code = error.code(), error = %chain(&error),
+                    "component did not move"
+                );
+            }
+        }
+    }
+    Ok(moved)
+}
+
+/// Refreshes repository metadata and keeps what came of it for `status` and `explain`.
+///
+/// # Errors
+/// [`Failure::Repository`].
+pub fn refresh_now(agent: &Agent, policy: &HostPolicy) -> Result<Refreshed, Failure> {
+    let base = &policy.repository.metadata;
+    let names: Vec<_> = policy.components.iter().map(|component| component.name.clone()).collect();
+    let fetcher = agent.fetcher(base)?;
+    let outcome = refresh(
+        &agent.home.trust(),
+        &Source::Server(&fetcher, base),
+        &names,
+        &agent.stop,
+        &agent.clock,
+    );
+    News::keep(agent, &outcome, fetcher.clock_off());
+    Ok(outcome?)
+}
+
+/// Moves one component as far as it may go now.
+fn advance(
+    agent: &mut Agent,
+    policy: &HostPolicy,
+    refreshed: &Refreshed,
+    name: &ComponentName,
+    moved: &mut Vec<Moved>,
+) -> Result<(), Failure> {
+    for _hop in 0..MOST_HOPS {
+        if agent.stop.is_asked() {
+            return Err(Failure::Stopped);
+        }
+        let Some(ahead) = ahead_of(agent, policy, refreshed, name, None)? else { return Ok(()) };
+        let Choice::Update { next, .. } = &ahead.decision.choice else {
+            log_hold(name, &ahead);
+            return Ok(());
+        };
+        let to = next.id();
+        let attempts = Attempts::load(&agent.home.attempts(name))?;
+        match attempts.turn(&to, agent.now().wall) {
+            Turn::Now => {}
+            Turn::Later(until) => {
+                tracing::debug!(component = %name, release = %to, %until, "release waits");
+                return Ok(());
+            }
+            Turn::GivenUp => {
+                tracing::debug!(component = %name, release = %to, "release was given up");
+                return Ok(());
+            }
+        }
+        let landed = perform(agent, policy, refreshed, &ahead)?;
+        let goes_on = landed == Landed::Committed;
+        moved.push(Moved { component: name.clone(), to, landed });
+        if !goes_on {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn log_hold(name: &ComponentName, ahead: &Ahead) {
+    if let Choice::Hold(reason) = &ahead.decision.choice {
+        tracing::debug!(component = %name, code = reason.code(), %reason, "component holds");
+    }
+}
+
+/// One component's view ahead; `None` when the policy does not list it.
+///
+/// # Errors
+/// [`Failure`] when decisions can't be made.
+pub fn ahead_of(
+    agent: &Agent,
+    policy: &HostPolicy,
+    refreshed: &Refreshed,
+    name: &ComponentName,
+    wish: Option<Wish<'_>>,
+) -> Result<Option<Ahead>, Failure> {
+    let outlook = Outlook::read(agent, policy, News::load(agent)?.clock_off)?;
+    let all = outlook.ahead(agent, &refreshed.catalog, wish)?;
+    Ok(all.into_iter().find(|ahead| ahead.policy.name == *name))
+}
+
+/// Performs the update that `ahead` chose, and waits until the host settled.
+///
+/// # Errors
+/// [`Failure`] for whatever happens before the entrypoint runs.
+pub fn perform(
+    agent: &mut Agent,
+    policy: &HostPolicy,
+    refreshed: &Refreshed,
+    ahead: &Ahead,
+) -> Result<Landed, Failure> {
+    let Choice::Update { next, lifts_quarantine, .. } = &ahead.decision.choice else {
+        return Ok(Landed::Refused("nothing to do".to_owned()));
+    };
+    let name = &ahead.policy.name;
+    let to = next.id();
+    let packages = refreshed.catalog.packages(name);
+    let package: Package = packages
+        .iter()
+        .find(|package| package.target.digest == to.digest && package.facts == next.facts)
+        .ok_or_else(|| Failure::NotFound { what: format!("{name} {to} has no package") })?
+        .clone();
+    let _lock = agent.lock(name)?;
+    if let Some(release) = lifts_quarantine {
+        change_slots(agent, name, |slots| clear_quarantine(slots, release))?;
+    }
+    agent.voice.say(&format!("{name}: installing {}", to.version));
+    let outcome = install(agent, policy, &ahead.policy, &package);
+    let landed = match outcome {
+        Ok(Landed::OnTrial(run)) => settle(agent, name, run)?,
+        Ok(other) => other,
+        Err(error) => {
+            note_failure(agent, name, &to, chain(&error))?;
+            return Err(error);
+        }
+    };
+    match &landed {
+        Landed::Committed => {
+            tracing::info!(component = %name, release = %to, "component committed");
+            raise_floors(agent)?;
+        }
+        Landed::Refused(why) | Landed::Unknown(why) => {
+            tracing::warn!(component = %name, release = %to, reason = why, "update did not happen");
+            note_failure(agent, name, &to, why.clone())?;
+        }
+        Landed::Reverted(why) => {
+            tracing::warn!(component = %name, release = %to, reason = why, "update was taken back");
+            note_failure(agent, name, &to, why.clone())?;
+        }
+        Landed::OnTrial(_) => {}
+        Landed::LeftAlone => return Err(Failure::Stopped),
+    }
+    Ok(landed)
+}
+
+fn note_failure(
+    agent: &Agent,
+    name: &ComponentName,
+    to: &ReleaseId,
+    why: String,
+) -> Result<(), Failure> {
+    let path = agent.home.attempts(name);
+    let attempts = Attempts::load(&path)?.after(to, why, agent.now().wall);
+    Ok(attempts.save(&path)?)
+}
+
+/// Waits until the trial of `run` is over, one way or the other, looking at the slots alone.
+fn settle(agent: &Agent, name: &ComponentName, run: RunId) -> Result<Landed, Failure> {
+    let began = agent.now().mono;
+    loop {
+        match look_at_run(&agent.home, name, run)? {
+            Standing::Committed => return Ok(Landed::Committed),
+            Standing::Reverted(why) => return Ok(Landed::Reverted(why)),
+            Standing::Refused(why) => return Ok(Landed::Refused(why)),
+            Standing::Stuck(why) | Standing::Cut(why) => return Ok(Landed::Unknown(why)),
+            Standing::NeverBegan => {
+                return Ok(Landed::Unknown("its run is gone".to_owned()));
+            }
+            Standing::OnTrial => {}
+        }
+        let window =
+            agent.home.slots(name)?.trial.map_or(Duration::ZERO, |trial| trial.window.duration());
+        if agent.now().mono.saturating_sub(began) > window.saturating_add(GRACE) {
+            return Ok(Landed::Unknown(
+                "its trial outlasted its window: is the component's launcher running?".to_owned(),
+            ));
+        }
+        if agent.wait(GLANCE) {
+            return Ok(Landed::LeftAlone);
+        }
+    }
+}
+
+/// Resumes every run that was cut, with the package that began it (DESIGN 5.3).
+///
+/// # Errors
+/// [`Failure`] when the disk fails; one run's failure does not stop the others.
+pub fn pick_up(agent: &Agent, policy: &HostPolicy) -> Result<(), Failure> {
+    for name in agent.home.present()? {
+        for open in open_runs(&agent.home, &name)? {
+            if agent.stop.is_asked() {
+                return Err(Failure::Stopped);
+            }
+            if open.holder.is_some() {
+                continue;
+            }
+            match resume(agent, &open, policy.patience.duration()) {
+                Ok(_) => {}
+                Err(error) => tracing::error!(
+                    component = %name, run.id = %open.run, error = %chain(&error),
+                    "run did not resume"
+                ),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Raises the host's floors to what is committed beyond its guard (DESIGN 5.5).
+///
+/// # Errors
+/// [`Failure`] when floors are damaged or the disk fails.
+pub fn raise_floors(agent: &Agent) -> Result<(), Failure> {
+    let accepted = Accepted::of(&agent.home);
+    for name in agent.home.present()? {
+        let slots = agent.home.slots(&name)?;
+        let now = agent.now().wall;
+        if accepted.floors()?.raised(&name, &slots, now).is_none() {
+            continue;
+        }
+        // Whoever has the lock raises too; the next round sees what is left.
+        let Some(_lock) = accepted.lock()? else { continue };
+        if let Some(raised) = accepted.floors()?.raised(&name, &slots, now) {
+            accepted.save_floors(&raised)?;
+            tracing::info!(component = %name, "floor raised");
+        }
+    }
+    Ok(())
+}
+
+/// Changes a component's slots by compare-and-swap until it took.
+///
+/// # Errors
+/// [`Failure::Refused`] when the change is not allowed; [`Failure::Host`].
+pub fn change_slots(
+    agent: &Agent,
+    name: &ComponentName,
+    change: impl Fn(&Slots) -> Result<Slots, handover_engine::slots::Refused>,
+) -> Result<Slots, Failure> {
+    let store = SlotsStore::new(agent.home.component(name).slots());
+    loop {
+        let next = change(&store.load()?)
+            .map_err(|error| Failure::Refused { code: "slots", reason: error.to_string() })?;
+        match store.publish(&next)? {
+            Published::Ours => return Ok(next),
+            Published::Taken => {}
+        }
+    }
+}
+
+/// What a person's wish came to: `update NAME [--to V]`.
+///
+/// # Errors
+/// [`Failure`] when it is refused, reverted or unknown.
+pub fn update_as_asked(
+    agent: &mut Agent,
+    policy: &HostPolicy,
+    name: &ComponentName,
+    to: Option<&handover_model::Version>,
+    permit: Option<&[u8]>,
+) -> Result<Vec<Moved>, Failure> {
+    pick_up(agent, policy)?;
+    raise_floors(agent)?;
+    let refreshed = refresh_now(agent, policy)?;
+    let mut permits = Vec::new();
+    if let Some(bytes) = permit {
+        let now = agent.now().wall;
+        permits.push(handover_trust::verify_permit(
+            bytes,
+            &refreshed.catalog,
+            name,
+            &policy.agent,
+            now,
+        )?);
+    }
+    let mut moved = Vec::new();
+    for _hop in 0..MOST_HOPS {
+        let asked = to.map_or(Asked::Newest, Asked::For);
+        let wish = Wish { component: name, asked, permits: &permits };
+        let ahead = ahead_of(agent, policy, &refreshed, name, Some(wish))?
+            .ok_or_else(|| unknown_component(policy, name))?;
+        match &ahead.decision.choice {
+            Choice::UpToDate => return Ok(moved),
+            Choice::Hold(reason) => {
+                let (code, reason) = (reason.code(), reason.to_string());
+                return Err(Failure::Refused { code, reason });
+            }
+            Choice::Update { next, permit, .. } => {
+                if let (Some(id), Some(signed)) =
+                    (permit, permits.iter().find(|signed| Some(signed.id) == *permit))
+                {
+                    tracing::info!(permit = %id, "permit spent");
+                    spend(agent, policy, name, &next.facts.version, signed)?;
+                }
+                let to = next.id();
+                let landed = perform(agent, policy, &refreshed, &ahead)?;
+                let version = to.version.clone();
+                moved.push(Moved { component: name.clone(), to, landed: landed.clone() });
+                judge(name, version, landed)?;
+            }
+        }
+    }
+    Ok(moved)
+}
+
+fn judge(
+    component: &ComponentName,
+    to: handover_model::Version,
+    landed: Landed,
+) -> Result<(), Failure> {
+    let component = component.clone();
+    match landed {
+        Landed::Committed => Ok(()),
+        Landed::Refused(reason) => Err(Failure::Refused {
+            code: "entrypoint-refused",
+            reason: format!("{component} {to}: {reason}"),
+        }),
+        Landed::Reverted(reason) => Err(Failure::Reverted { component, to, reason }),
+        Landed::Unknown(reason) => Err(Failure::Unknown { component, to, reason }),
+        Landed::OnTrial(_) => {
+            Err(Failure::Unknown { component, to, reason: "its trial goes on".to_owned() })
+        }
+        Landed::LeftAlone => Err(Failure::Stopped),
+    }
+}
+
+fn spend(
+    agent: &Agent,
+    policy: &HostPolicy,
+    name: &ComponentName,
+    to: &handover_model::Version,
+    permit: &handover_trust::Verified<handover_model::Permit>,
+) -> Result<(), Failure> {
+    let accepted = Accepted::of(&agent.home);
+    let _lock = accepted
+        .lock()?
+        .ok_or_else(|| Failure::Busy { component: name.clone(), holder: "unknown".to_owned() })?;
+    let ledger = accepted.ledger()?;
+    let spent = ledger.spend_permit(permit, &policy.agent, name, to, agent.now().wall)?;
+    accepted.save_ledger(&spent)
+}
+
+/// The error for a component that the policy does not list.
+pub fn unknown_component(policy: &HostPolicy, name: &ComponentName) -> Failure {
+    let there: Vec<_> = policy.components.iter().map(|component| component.name.as_str()).collect();
+    let what = format!(
+        "this host follows no component {name}; it follows {}. `handover-agent component apply \
+         {name} VERSION` adds it",
+        if there.is_empty() { "none".to_owned() } else { there.join(", ") }
+    );
+    Failure::NotFound { what }
+}
