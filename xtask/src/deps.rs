@@ -4,10 +4,13 @@
 //! through normal dependencies holds no runtime, database or HTTP; their own source names no
 //! files, sockets, processes, clock or system dice.
 
+mod licences;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use camino::Utf8Path;
 use serde::Deserialize;
 
 use crate::repository::{self, TextFile};
@@ -162,6 +165,10 @@ struct Metadata {
 struct Package {
     id: String,
     name: String,
+    #[serde(default)]
+    version: String,
+    license: Option<String>,
+    source: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -210,22 +217,41 @@ impl Metadata {
 /// Checks the workspace; returns what is wrong with it.
 pub(crate) fn check() -> anyhow::Result<Vec<String>> {
     let root = repository::root()?;
-    let output = Command::new(option_env!("CARGO").unwrap_or("cargo"))
-        .args(["metadata", "--format-version", "1", "--locked"])
-        .current_dir(&root)
-        .output()
-        .context("could not run cargo metadata")?;
-    ensure!(
-        output.status.success(),
-        "cargo metadata failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let metadata = cargo(&root, &["metadata", "--format-version", "1", "--locked"])?;
     let metadata: Metadata =
-        serde_json::from_slice(&output.stdout).context("cargo metadata printed something else")?;
+        serde_json::from_str(&metadata).context("cargo metadata printed something else")?;
+    let tree = ["tree", "--workspace", "--target=all", "--prefix=none", "--format={p}", "--locked"];
+    let built = built_packages(&cargo(&root, &tree)?);
+    let rules = std::fs::read_to_string(root.join("deny.toml")).context("deny.toml is missing")?;
+
     let mut problems = check_edges(&metadata, MAP);
     problems.extend(check_reach(&metadata));
+    problems.extend(licences::check(&metadata, &built, &licences::parse(&rules)?));
     problems.extend(check_sources(&repository::text_files(&root)?));
     Ok(problems)
+}
+
+fn cargo(root: &Utf8Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new(option_env!("CARGO").unwrap_or("cargo"))
+        .args(arguments)
+        .current_dir(root)
+        .output()
+        .context("could not run cargo")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "cargo {} failed: {said}", arguments.join(" "));
+    String::from_utf8(output.stdout).context("cargo printed something that is not UTF-8")
+}
+
+/// Name and version of every package in what `cargo tree` printed. The metadata alone would not
+/// do: it lists optional packages that no feature asks for.
+fn built_packages(tree: &str) -> BTreeSet<(String, String)> {
+    tree.lines()
+        .filter_map(|line| {
+            let (name, rest) = line.split_once(" v")?;
+            let version = rest.split(' ').next()?;
+            Some((name.to_owned(), version.to_owned()))
+        })
+        .collect()
 }
 
 /// Every edge between members must be in the map, and every member too.
