@@ -6,6 +6,7 @@ pub mod floors;
 pub mod graph;
 pub mod journal;
 pub mod launch;
+pub mod retention;
 pub mod run;
 pub mod slots;
 pub mod upgrade;
