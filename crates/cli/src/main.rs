@@ -1,22 +1,107 @@
 //! `handover`: everything that a person types.
 
 mod demo;
+mod output;
 mod real_world;
+mod release;
+mod repo;
+mod secret;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-/// Moves fleets of agents, and what they serve, from one version to the next.
+use crate::output::{Chain, Out};
+
+/// Publishes signed releases, and later moves fleets to them.
 #[derive(Debug, Parser)]
-#[command(name = "handover", version)]
+#[command(name = "handover", version, about, propagate_version = true)]
+struct Cli {
+    /// How lists and reports are printed.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    output: output::Format,
+    /// No progress, no remarks: results and errors alone.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
 enum Command {
-    /// Shows it all on this machine: five hosts, good and bad releases, attackers.
+    /// Keep a repository: keys, roots, expiry.
+    #[command(subcommand)]
+    Repo(repo::Command),
+    /// Make, sign, publish and inspect releases.
+    #[command(subcommand)]
+    Release(release::Command),
+    /// Show it all on this machine: five hosts, good and bad releases, attackers.
     Demo(demo::DemoArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory.
+    Man {
+        /// The directory, made if it is not there.
+        directory: camino::Utf8PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
-    match Command::parse() {
-        Command::Demo(args) => demo::run(&args),
+    let cli = Cli::parse();
+    let out = Out::new(cli.output, cli.quiet);
+    let done = match cli.command {
+        Command::Repo(command) => repo::run(command, &out).map_err(Failure::from),
+        Command::Release(command) => release::run(command, &out).map_err(Failure::from),
+        Command::Demo(args) => return demo::run(&args),
+        Command::Completions { shell } => completions(shell).map_err(Failure::from),
+        Command::Man { directory } => manual(&directory).map_err(Failure::from),
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => {
+            output::error(&Chain(failure.error.as_ref()).to_string());
+            ExitCode::from(failure.code)
+        }
     }
+}
+
+/// An error on its way out, with the exit code that docs/exit-codes.md gives it.
+struct Failure {
+    error: anyhow::Error,
+    code: u8,
+}
+
+impl From<repo::RepoError> for Failure {
+    fn from(error: repo::RepoError) -> Self {
+        Self { code: error.exit_code(), error: error.into() }
+    }
+}
+
+impl From<release::ReleaseError> for Failure {
+    fn from(error: release::ReleaseError) -> Self {
+        Self { code: error.exit_code(), error: error.into() }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { error, code: 1 }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "handover", &mut script);
+    std::io::stdout().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn manual(directory: &camino::Utf8Path) -> anyhow::Result<ExitCode> {
+    handover_hoststeps::disk::make_dir(directory)?;
+    clap_mangen::generate_to(Cli::command(), directory)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
-//! The real clock and this process's signals: the only place of this crate that reads them.
+//! The real clock, the system's dice and this process's signals: the only place of this crate that
+//! reads them.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,22 @@ impl Clock {
     pub(crate) fn now(&self) -> Now {
         Now { wall: Timestamp::from(jiff::Timestamp::now()), mono: self.born.elapsed() }
     }
+}
+
+/// The wall clock.
+#[expect(clippy::disallowed_methods, reason = "this crate's one reader of the clock")]
+pub(crate) fn now() -> Timestamp {
+    jiff::Timestamp::now().into()
+}
+
+/// Bytes that nobody can guess.
+///
+/// # Errors
+/// When the system has no `/dev/urandom`.
+pub(crate) fn random<const N: usize>() -> io::Result<zeroize::Zeroizing<[u8; N]>> {
+    let mut bytes = zeroize::Zeroizing::new([0; N]);
+    std::fs::File::open("/dev/urandom")?.read_exact(bytes.as_mut_slice())?;
+    Ok(bytes)
 }
 
 /// A request to end, made by SIGTERM or SIGINT. Every wait notices it at once.

@@ -155,7 +155,10 @@ pub enum VerifyError {
     #[error("the record of accepted versions is gone; `handover-agent doctor` says how to mend it")]
     MissingFloors,
     /// Nobody delegated the role, or it is not a role at all.
-    #[error("the repository has no role {role}; a component needs `handover repo add-key` first")]
+    #[error(
+        "the repository has nothing signed by role {role}; a component needs \
+         `handover repo add-key`, then a release"
+    )]
     UnknownRole {
         /// The role.
         role: String,

@@ -357,7 +357,7 @@ impl Refresh {
             .targets_role("targets")
             .and_then(|targets| targets.delegations.as_ref())
             .is_some_and(|delegations| delegations.roles.iter().any(|role| role.name == name));
-        if !delegated {
+        if !delegated || self.pin_of(&name).is_none() {
             return Err(VerifyError::UnknownRole { role: name });
         }
         if !self.has_role(&name, "targets")? {

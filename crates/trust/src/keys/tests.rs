@@ -27,7 +27,7 @@ fn an_encrypted_file_opens_with_its_own_passphrase_alone() {
 #[test]
 fn a_key_of_another_algorithm_is_named_so() {
     let x25519 = "-----BEGIN PRIVATE KEY-----\n\
-        MC4CAQAwBQYDK2VuBCIEIBEREREREREREREREREREREREREREREREREREREREREREQ==\n\
+        MC4CAQAwBQYDK2VuBCIEICh8cQI4zv+8ymPYN358KifOPpWfy2H2KWhmkeCIWxtI\n\
         -----END PRIVATE KEY-----\n";
     assert!(matches!(SigningKey::from_pem(x25519, None), Err(KeyError::Algorithm)));
 }

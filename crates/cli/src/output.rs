@@ -1,0 +1,106 @@
+//! What people and programs read: tables or JSON on standard output, remarks, progress and errors
+//! on standard error.
+
+use std::fmt;
+use std::io::{IsTerminal as _, Write as _};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+/// How lists and reports are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// The way out.
+#[derive(Debug)]
+pub(crate) struct Out {
+    format: Format,
+    quiet: bool,
+}
+
+impl Out {
+    pub(crate) fn new(format: Format, quiet: bool) -> Self {
+        Self { format, quiet }
+    }
+
+    /// A remark for people; silent with `--quiet`.
+    pub(crate) fn say(&self, text: &str) {
+        if !self.quiet {
+            say(text);
+        }
+    }
+
+    /// A result: JSON, or what `table` makes of it.
+    pub(crate) fn result<T: Serialize>(&self, value: &T, table: impl FnOnce(&T) -> String) {
+        let text = match self.format {
+            Format::Json => serde_json::to_string_pretty(value)
+                .unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}")),
+            Format::Table => table(value),
+        };
+        // A reader that went away is no error of ours.
+        let _gone = writeln!(std::io::stdout(), "{}", text.trim_end());
+    }
+
+    /// A bar over `bytes`; draws nothing without a terminal, with `--quiet`, or for less than a
+    /// second's work.
+    pub(crate) fn bar(&self, what: &'static str, bytes: u64) -> ProgressBar {
+        if self.quiet || !std::io::stderr().is_terminal() || bytes < 8 << 20 {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {eta}");
+        let bar = ProgressBar::new(bytes).with_message(what);
+        match style {
+            Ok(style) => bar.with_style(style),
+            Err(_template) => bar,
+        }
+    }
+}
+
+/// A warning, never silent.
+pub(crate) fn warn(text: &str) {
+    say(&format!("warning: {text}"));
+}
+
+/// An error, never silent.
+pub(crate) fn error(text: &str) {
+    say(&format!("error: {text}"));
+}
+
+fn say(text: &str) {
+    let _gone = writeln!(std::io::stderr(), "{text}");
+}
+
+/// An error with its causes, on one line.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = self.0.source();
+        while let Some(error) = next {
+            write!(f, ": {error}")?;
+            next = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// Columns, padded to fit; the first row is the heading.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}

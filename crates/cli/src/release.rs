@@ -1,0 +1,198 @@
+//! `handover release`: from a description to a signed, published package.
+
+mod archive;
+mod build;
+mod check;
+mod elf;
+mod error;
+mod list;
+mod locate;
+mod sign;
+mod stage;
+mod template;
+
+use std::process::ExitCode;
+
+use camino::Utf8PathBuf;
+use clap::Subcommand;
+use handover_model::{AgentName, ComponentName, Millis, Platform, Version};
+
+use crate::output::Out;
+use crate::secret::PassphraseArgs;
+
+pub(crate) use error::ReleaseError;
+pub(crate) use stage::digest_file;
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a commented `release.yaml` to edit.
+    New {
+        /// The component.
+        component: ComponentName,
+        /// The file to write.
+        #[arg(default_value = "release.yaml")]
+        file: Utf8PathBuf,
+        /// The first version.
+        #[arg(long, default_value = "0.1.0")]
+        version: Version,
+    },
+    /// Say everything that is wrong with a `release.yaml`, and the way out of each.
+    Check {
+        /// The description.
+        #[arg(default_value = "release.yaml")]
+        file: Utf8PathBuf,
+        /// A repository that it must fit into.
+        #[arg(long, value_name = "DIRECTORY")]
+        repo: Option<Utf8PathBuf>,
+    },
+    /// Make the package for one platform. The same input gives the same bytes.
+    Build {
+        /// The description.
+        #[arg(default_value = "release.yaml")]
+        file: Utf8PathBuf,
+        /// The platform, or `any`.
+        #[arg(long)]
+        platform: Platform,
+        /// The directory whose content becomes the package.
+        #[arg(long)]
+        payload: Utf8PathBuf,
+        /// The entrypoint, in place of the `handover-upgrade` that lies beside this program.
+        #[arg(long)]
+        entrypoint: Option<Utf8PathBuf>,
+        /// Where the package is written.
+        #[arg(long, default_value = ".")]
+        out: Utf8PathBuf,
+    },
+    /// List packages in their component's next document, which then waits for signatures.
+    Stage {
+        /// The repository's directory.
+        #[arg(long)]
+        repo: Utf8PathBuf,
+        /// Packages that `build` made; a `.asc` beside one goes with it.
+        packages: Vec<Utf8PathBuf>,
+        /// Stage this component's document anew, to renew its expiry.
+        #[arg(long)]
+        component: Option<ComponentName>,
+    },
+    /// Show what a document says and sign it; or sign packages with OpenPGP.
+    Sign {
+        /// Documents that wait for signatures (`*.tosign.json`), or packages with `--openpgp`.
+        #[arg(required = true)]
+        files: Vec<Utf8PathBuf>,
+        /// The private key to sign documents with.
+        #[arg(long, value_name = "FILE.pem", required_unless_present = "openpgp")]
+        key: Option<Utf8PathBuf>,
+        /// The OpenPGP key to sign packages with, into a `.asc` beside each.
+        #[arg(long, value_name = "KEYID", conflicts_with = "key")]
+        openpgp: Option<String>,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// Publish everything that waits, if all its signatures are there; else nothing.
+    Publish {
+        /// The repository's directory.
+        repo: Utf8PathBuf,
+    },
+    /// List what is published.
+    List {
+        /// The repository's directory.
+        repo: Utf8PathBuf,
+        /// One component alone.
+        #[arg(long)]
+        component: Option<ComponentName>,
+    },
+    /// Show one release.
+    Show {
+        /// The repository's directory.
+        repo: Utf8PathBuf,
+        /// The component.
+        component: ComponentName,
+        /// The version.
+        version: Version,
+    },
+    /// Show which release takes over from which.
+    Graph {
+        /// The repository's directory.
+        repo: Utf8PathBuf,
+        /// The component.
+        component: ComponentName,
+    },
+    /// Take a release back: no host installs it any more once that is signed and published.
+    Revoke {
+        /// The repository's directory.
+        #[arg(long)]
+        repo: Utf8PathBuf,
+        /// The component.
+        component: ComponentName,
+        /// The version.
+        version: Version,
+        /// Why, for people.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Write a permit to go back to an older version. It waits for the release keys' signatures.
+    Permit {
+        /// The component.
+        #[arg(long)]
+        component: ComponentName,
+        /// The version to go to.
+        #[arg(long)]
+        to: Version,
+        /// The agents that it is for, by name.
+        #[arg(long = "agent", required = true)]
+        agents: Vec<AgentName>,
+        /// Why, for people.
+        #[arg(long)]
+        reason: String,
+        /// How long it holds.
+        #[arg(long, default_value = "24h")]
+        valid: Millis,
+        /// The file to write.
+        #[arg(long, default_value = "permit.json")]
+        out: Utf8PathBuf,
+    },
+}
+
+/// Runs one.
+pub(crate) fn run(command: Command, out: &Out) -> Result<ExitCode, ReleaseError> {
+    match command {
+        Command::New { component, file, version } => {
+            template::write(&component, &version, &file, out)?;
+        }
+        Command::Check { file, repo } => check::check(&file, repo.as_deref(), out)?,
+        Command::Build { file, platform, payload, entrypoint, out: goal } => {
+            let entrypoint = entrypoint.as_deref();
+            let order = build::BuildOrder {
+                file: &file,
+                platform,
+                payload: &payload,
+                entrypoint,
+                goal: &goal,
+            };
+            build::build(&order, out)?;
+        }
+        Command::Stage { repo, packages, component } => {
+            stage::stage(&repo, &packages, component.as_ref(), out)?;
+        }
+        Command::Sign { files, key, openpgp, passphrase } => match (key, openpgp) {
+            (_, Some(keyid)) => sign::sign_openpgp(&files, &keyid, out)?,
+            (Some(key), None) => sign::sign(&files, &key, &passphrase, out)?,
+            (None, None) => {}
+        },
+        Command::Publish { repo } => crate::repo::publish(&repo, out)?,
+        Command::List { repo, component } => list::list(&repo, component.as_ref(), out)?,
+        Command::Show { repo, component, version } => {
+            list::show(&repo, &component, &version, out)?;
+        }
+        Command::Graph { repo, component } => list::graph(&repo, &component, out)?,
+        Command::Revoke { repo, component, version, reason } => {
+            stage::revoke(&repo, &component, &version, &reason, out)?;
+        }
+        Command::Permit { component, to, agents, reason, valid, out: file } => {
+            let asked = sign::AskedPermit { component, to, agents, reason, valid };
+            sign::write_permit(asked, &file, out)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
