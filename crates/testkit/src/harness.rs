@@ -88,6 +88,11 @@ impl World {
         self.machine.borrow_mut()
     }
 
+    /// The machine as steps see it, for tests that drive them by hand.
+    pub fn host(&self) -> FakeHost {
+        FakeHost::new(Rc::clone(&self.machine))
+    }
+
     /// Adds an invariant of the test's own.
     #[must_use]
     pub fn always(self, check: fn(&Machine) -> Result<(), String>) -> Self {
