@@ -7,6 +7,8 @@
 
 pub mod disk;
 mod host;
+pub mod kinds;
+mod real;
 mod real_world;
 pub mod shell;
 mod step;
@@ -15,5 +17,6 @@ pub use host::{
     CheckAnswer, CommandSpec, Entry, EntryKind, Host, HostError, Launched, Output, Published,
     Running,
 };
+pub use real::{RealHost, User, user_named};
 pub use real_world::RealClock;
 pub use step::{Kinds, Step, chain};

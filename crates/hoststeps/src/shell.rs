@@ -159,6 +159,11 @@ impl Shell<'_> {
         let mut said_turned = core.turned().is_some();
         loop {
             while let Some(effect) = core.poll() {
+                // Said before the first act on the way back, which may want to know why.
+                if let (Some(why), false) = (core.turned(), said_turned) {
+                    said_turned = true;
+                    (self.progress)(Event::Turned { why });
+                }
                 match effect {
                     Effect::Append(line) => self.log.append(&line).map_err(journal)?,
                     Effect::Sync => self.log.sync().map_err(journal)?,
@@ -174,10 +179,6 @@ impl Shell<'_> {
                     // One thread: the job that would be stopped has ended already.
                     Effect::Abort(_) => {}
                 }
-            }
-            if let (Some(why), false) = (core.turned(), said_turned) {
-                said_turned = true;
-                (self.progress)(Event::Turned { why });
             }
             if let Some(rested) = self.rest(core)? {
                 self.log.sync().map_err(journal)?;

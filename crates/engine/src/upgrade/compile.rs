@@ -367,6 +367,7 @@ impl<'a> Compiler<'a> {
             from,
             work,
             to: to.clone(),
+            aside: self.layout.state(spec.schema, self.facts.free_state.saturating_add(1)),
             migrations,
             user: self.manifest.service.user.clone(),
             paused,

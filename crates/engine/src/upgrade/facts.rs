@@ -33,7 +33,7 @@ pub struct HostFacts {
     pub executable_machine: Option<u16>,
     /// The ELF machine of this host.
     pub host_machine: Option<u16>,
-    /// A number that no state directory has yet.
+    /// A number that no state directory has yet, nor the one after it.
     pub free_state: u32,
     /// A number that no configuration directory has yet.
     pub free_config: u32,

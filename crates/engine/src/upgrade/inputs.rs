@@ -141,6 +141,8 @@ pub struct PrepareState {
     pub work: Utf8PathBuf,
     /// The new directory.
     pub to: Utf8PathBuf,
+    /// Where it is set aside on revert, so that nothing which the new release wrote is lost.
+    pub aside: Utf8PathBuf,
     /// Migrations, in order, working on `work`.
     pub migrations: Vec<Command>,
     /// Whom it belongs to; absent: ourselves.

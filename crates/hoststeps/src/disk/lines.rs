@@ -1,7 +1,7 @@
 //! Records of JSON lines that only grow, bounded by one rotation.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -58,6 +58,28 @@ pub fn read_lines(path: &Utf8Path) -> Result<Vec<String>, HostError> {
         lines.extend(whole.split('\n').filter(|line| !line.is_empty()).map(str::to_owned));
     }
     Ok(lines)
+}
+
+/// The whole lines among the last `bytes` of the record, rotated ones left out.
+///
+/// # Errors
+/// [`HostError::Io`].
+pub fn read_last_lines(path: &Utf8Path, bytes: u64) -> Result<Vec<String>, HostError> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(failed("open", path, source)),
+    };
+    let reading = |source| failed("read", path, source);
+    let len = file.metadata().map_err(reading)?.len();
+    let from = len.saturating_sub(bytes);
+    file.seek(SeekFrom::Start(from)).map_err(reading)?;
+    let mut found = Vec::new();
+    file.take(bytes).read_to_end(&mut found).map_err(reading)?;
+    let text = String::from_utf8_lossy(&found);
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let cut = usize::from(from > 0);
+    Ok(whole.split('\n').skip(cut).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 fn rotated(path: &Utf8Path) -> Utf8PathBuf {
