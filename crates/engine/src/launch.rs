@@ -376,3 +376,6 @@ impl Launch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,8 +43,9 @@ impl Launch {
 
     fn goal(&self, view: &Slots, now: Now) -> Goal {
         let may_publish = self.may_publish();
-        let alive = self.child.as_ref().filter(|child| child.stopping.is_none());
-        let alive = alive.map(|child| child.run).or(self.boot_paid);
+        // A trial whose boot is paid counts as running, although the old child may still be there.
+        let child = self.child.as_ref().filter(|child| child.stopping.is_none());
+        let alive = self.boot_paid.or(child.map(|child| child.run));
         match desired(view, alive) {
             Desired::Settle(trial, over) if may_publish => self.settle(view, trial, &over, now),
             Desired::Trial(trial) if alive == Some(trial.slot.run) => {
