@@ -16,7 +16,7 @@ use crate::output::{Chain, Out};
 
 /// Publishes signed releases, and later moves fleets to them.
 #[derive(Debug, Parser)]
-#[command(name = "handover", version, about, propagate_version = true)]
+#[command(name = "handover", version, about)]
 struct Cli {
     /// How lists and reports are printed.
     #[arg(long, global = true, value_enum, default_value_t)]
@@ -104,4 +104,14 @@ fn manual(directory: &camino::Utf8Path) -> anyhow::Result<ExitCode> {
     handover_hoststeps::disk::make_dir(directory)?;
     clap_mangen::generate_to(Cli::command(), directory)?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_table_of_commands_is_sound() {
+        super::Cli::command().debug_assert();
+    }
 }

@@ -23,6 +23,9 @@ pub(super) fn new_key(
     if disk::read(&beside)?.is_some() {
         return Err(RepoError::Exists { path: beside });
     }
+    if let Some(parent) = file.parent().filter(|parent| !parent.as_str().is_empty()) {
+        disk::make_dir(parent)?;
+    }
     let public = secret::create_key(file, protect)?.public().owned_by(owner);
     let text = serde_json::to_vec_pretty(&public)
         .map_err(|source| RepoError::Damaged { path: beside.clone(), source })?;
