@@ -18,6 +18,7 @@ pub mod notify;
 pub mod openpgp;
 pub mod outlook;
 pub mod policy;
+pub mod launch;
 pub mod real_world;
 pub mod repository;
 pub mod runs;

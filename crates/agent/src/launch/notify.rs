@@ -1,0 +1,181 @@
+//! Readiness, both ways (`sd_notify(3)`): what the child says, heard on a socket of the launcher's
+//! own and only from the child's session; and what the service manager is told.
+
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType,
+};
+use rustix::process::Pid;
+
+use super::processes::session_of;
+
+/// The longest message that is read; longer ones are cut, as the service manager does.
+const MAX_MESSAGE: usize = 4096;
+
+/// Both ends.
+#[derive(Debug)]
+pub(super) struct Notify {
+    socket: OwnedFd,
+    address: String,
+    manager: Option<SocketAddrUnix>,
+    watchdog: bool,
+}
+
+/// One message of the child's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// It is ready.
+    pub(super) ready: bool,
+    /// Its state in words.
+    pub(super) status: Option<String>,
+    /// It is alive.
+    pub(super) alive: bool,
+}
+
+impl Notify {
+    /// Opens the launcher's socket, and remembers the service manager's from the environment.
+    ///
+    /// # Errors
+    /// When the system refuses a socket.
+    pub(super) fn open() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+        // The kernel draws an abstract name that is free (unix(7), "Autobind").
+        rustix::net::bind(&socket, &SocketAddrUnix::new_unnamed())?;
+        rustix::net::sockopt::set_socket_passcred(&socket, true)?;
+        let bound = SocketAddrUnix::try_from(rustix::net::getsockname(&socket)?)?;
+        let name = bound.abstract_name().unwrap_or_default();
+        let address = format!("@{}", String::from_utf8_lossy(name));
+        let manager = std::env::var("NOTIFY_SOCKET").ok().as_deref().and_then(manager_address);
+        let watchdog = std::env::var_os("WATCHDOG_USEC").is_some();
+        Ok(Self { socket, address, manager, watchdog })
+    }
+
+    /// The value of `NOTIFY_SOCKET` for the child.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The next message of `child` or of a process of its session; those of others are dropped.
+    pub(super) fn hear(&self, child: Option<Pid>) -> Option<Said> {
+        loop {
+            match self.receive() {
+                Ok((sender, text)) => {
+                    if child.is_some_and(|child| speaks_for(sender, child)) {
+                        return Some(parse(&text));
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Tells the service manager, if there is one. That it doesn't listen changes nothing here.
+    pub(super) fn tell_manager(&self, text: &str) {
+        if let Some(manager) = &self.manager {
+            let _ = rustix::net::sendto(
+                &self.socket,
+                text.as_bytes(),
+                SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+                manager,
+            );
+        }
+    }
+
+    /// Tells the service manager's watchdog, if it asked, that all is well.
+    pub(super) fn tell_watchdog(&self) {
+        if self.watchdog {
+            self.tell_manager("WATCHDOG=1");
+        }
+    }
+
+    fn receive(&self) -> Result<(Option<Pid>, String), Errno> {
+        let mut text = [0; MAX_MESSAGE];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let got = rustix::net::recvmsg(
+            &self.socket,
+            &mut [IoSliceMut::new(&mut text)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        )?;
+        let sender = control.drain().find_map(|message| {
+            if let RecvAncillaryMessage::ScmCredentials(who) = message {
+                Some(who.pid)
+            } else {
+                None
+            }
+        });
+        let len = got.bytes.min(MAX_MESSAGE);
+        Ok((sender, String::from_utf8_lossy(&text[..len]).into_owned()))
+    }
+}
+
+impl AsFd for Notify {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn speaks_for(sender: Option<Pid>, child: Pid) -> bool {
+    sender.is_some_and(|sender| {
+        sender == child || session_of(sender.as_raw_pid()) == Some(child.as_raw_pid())
+    })
+}
+
+fn manager_address(text: &str) -> Option<SocketAddrUnix> {
+    match text.strip_prefix('@') {
+        Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()).ok(),
+        None if text.starts_with('/') => SocketAddrUnix::new(text).ok(),
+        None => None,
+    }
+}
+
+fn parse(text: &str) -> Said {
+    let mut said = Said::default();
+    for line in text.lines() {
+        match line.split_once('=') {
+            Some(("READY", "1")) => said.ready = true,
+            Some(("STATUS", status)) => said.status = Some(status.to_owned()),
+            Some(("WATCHDOG", "1")) => said.alive = true,
+            Some(_) | None => {}
+        }
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(to: &str, text: &str) {
+        let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None).unwrap();
+        let address = manager_address(to).unwrap();
+        rustix::net::sendto(&socket, text.as_bytes(), SendFlags::empty(), &address).unwrap();
+    }
+
+    #[test]
+    fn what_a_stranger_says_is_not_heard() {
+        let notify = Notify::open().unwrap();
+        send(notify.address(), "READY=1");
+        assert_eq!(notify.hear(Pid::from_raw(1)), None);
+        send(notify.address(), "READY=1");
+        assert_eq!(notify.hear(None), None);
+        send(notify.address(), "READY=1\nSTATUS=well");
+        let said = notify.hear(Some(rustix::process::getpid())).unwrap();
+        assert_eq!(said, Said { ready: true, status: Some("well".to_owned()), alive: false });
+        assert_eq!(notify.hear(Some(rustix::process::getpid())), None);
+    }
+
+    #[test]
+    fn lines_that_mean_nothing_to_us_are_passed_over() {
+        assert_eq!(parse("READY=0\nMAINPID=1\nrubbish\n"), Said::default());
+        assert!(parse("X=1\nWATCHDOG=1").alive);
+    }
+}
