@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use handover_hoststeps::disk::Lock;
+use handover_hoststeps::{Host as _, HostError, RealHost, Running};
 use handover_model::{ComponentName, HostPolicy, IdGen, Now, Platform};
 
 use crate::bandwidth::Bucket;
@@ -104,6 +105,14 @@ impl Agent {
             component: component.clone(),
             holder: holder.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string()),
         })
+    }
+
+    /// What the component's launcher runs, proved by looking at the process.
+    ///
+    /// # Errors
+    /// [`Failure::Host`].
+    pub fn running(&self, component: &ComponentName) -> Result<Running, HostError> {
+        RealHost::new(self.home.root()).running(component)
     }
 
     /// Waits; true when the end was asked for.

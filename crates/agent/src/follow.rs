@@ -25,6 +25,8 @@ use crate::runs::{Standing, look_at_run, open_runs, resume};
 
 /// How many hops one component may make in one round; more is a loop in somebody's metadata.
 const MOST_HOPS: usize = 32;
+/// The longest that a failing host waits by its own will.
+const LONGEST_BLIND: Duration = Duration::from_mins(1);
 /// How often a trial is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
 /// How much longer than its window a trial is waited for.
@@ -46,20 +48,15 @@ pub struct Moved {
 /// # Errors
 /// [`Failure`] when the host can't be used at all; a failing round is logged and repeated.
 pub fn follow(agent: &mut Agent) -> Result<(), Failure> {
-    let mut failures = 0;
-    let mut told_ready = false;
+    let (mut failures, mut told_ready) = (0, false);
     while !agent.stop.is_asked() {
         let policy = agent.policy();
-        if !told_ready {
-            policy
-                .as_ref()
-                .map_err(|error| tracing::error!(error = %chain(error), "not ready"))
-                .ok();
+        if !told_ready && policy.is_ok() {
+            // Not before the policy could be read: an agent that can't follow is not ready.
             crate::notify::ready();
             told_ready = true;
         }
-        let outcome = policy.and_then(|policy| round(agent, &policy).map(|_| policy.poll));
-        let wait = match outcome {
+        let wait = match policy.and_then(|policy| round(agent, &policy).map(|_| policy.poll)) {
             Ok(poll) => {
                 failures = 0;
                 jitter(poll.duration(), &mut agent.dice)
@@ -68,18 +65,20 @@ pub fn follow(agent: &mut Agent) -> Result<(), Failure> {
             Err(error) => {
                 failures += 1;
                 tracing::warn!(code = error.code(), error = %chain(&error), "round failed");
-                let asked = match &error {
-                    Failure::Repository(inner) => inner.retry_after(),
-                    _other => None,
-                };
-                let poll = agent.policy().map_or(Duration::from_mins(1), |p| p.poll.duration());
-                plan_wait(failures, asked, &mut agent.dice)
-                    .max(jitter(poll, &mut agent.dice).min(Duration::from_mins(1)))
+                after_failure(agent, failures, &error)
             }
         };
         rest(agent, wait);
     }
     Ok(())
+}
+
+/// The wait after `failures` failed rounds in a row: growing, and as long as the server asks.
+fn after_failure(agent: &mut Agent, failures: u32, error: &Failure) -> Duration {
+    let asked = if let Failure::Repository(inner) = error { inner.retry_after() } else { None };
+    let poll = agent.policy().map_or(LONGEST_BLIND, |policy| policy.poll.duration());
+    let own = jitter(poll.min(LONGEST_BLIND), &mut agent.dice);
+    plan_wait(failures, asked, &mut agent.dice).max(own)
 }
 
 /// Waits for the next round; an edited policy ends the wait early.

@@ -1,2 +1,7 @@
-//! Not yet.
-fn main() {}
+//! The agent's program: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(handover_agent::commands::main())
+}
