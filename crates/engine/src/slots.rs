@@ -514,3 +514,6 @@ fn step_back(
     next.current = Some(Slot { guard: None, ..target });
     Ok(next)
 }
+
+#[cfg(test)]
+mod tests;

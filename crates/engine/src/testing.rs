@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::graph::Offer;
 use handover_model::{
-    Digest, IdGen, Readiness, Recipe, ReleaseId, RunId, Slot, StopSpec, Timestamp,
+    Digest, IdGen, Readiness, Recipe, ReleaseFacts, ReleaseId, RunId, Slot, StopSpec, Timestamp,
 };
 
 /// `seconds` after 1970.
@@ -52,4 +53,28 @@ pub(crate) fn slot(version: &str, n: u64) -> Slot {
         committed_at: None,
         guard: None,
     }
+}
+
+/// An offer of component `web`, for every platform, in channel `stable`.
+pub(crate) fn offer(version: &str, sequence: u64, upgrades_from: &str) -> Offer {
+    let id = release_of(version);
+    let facts = ReleaseFacts {
+        format: 1,
+        component: "web".parse().unwrap(),
+        version: id.version,
+        sequence,
+        platform: "any".parse().unwrap(),
+        channel: "stable".to_owned(),
+        upgrades_from: upgrades_from.parse().unwrap(),
+        also_from: Vec::new(),
+        floor: false,
+        return_within: None,
+        launcher: 1,
+        manifest: id.digest,
+        unpacked_bytes: 1,
+        entries: 1,
+        revoked: None,
+        notes: None,
+    };
+    Offer { facts, digest: id.digest }
 }
