@@ -342,7 +342,7 @@ impl fmt::Display for Waiting {
         match self {
             Self::Behind(next) => write!(f, "its update to {next} is due"),
             Self::Moving => f.write_str("its update is under way"),
-            Self::Held(why) => write!(f, "is held back itself: {why}"),
+            Self::Held(why) => write!(f, "it is held back itself: {why}"),
             Self::NotInstalled => f.write_str("it is not installed yet"),
             Self::NotFollowed => f.write_str("this host's policy doesn't name it"),
         }
