@@ -6,7 +6,7 @@ mod deb;
 mod pages;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
@@ -15,10 +15,11 @@ use clap::{Args, ValueEnum};
 
 use crate::command;
 use deb::Deb;
+pub(crate) use deb::put;
 
 /// Programs of the agent's package and where they go.
 const AGENT_PROGRAMS: [(&str, &str); 3] = [
-    ("handover-agent", "usr/bin/handover-agent"),
+    ("handover-agent", "usr/lib/handover/handover-agent"),
     ("handover-launch", "usr/lib/handover/handover-launch"),
     ("handover-upgrade", "usr/lib/handover/handover-upgrade"),
 ];
@@ -136,6 +137,11 @@ fn lay_out(name: &str, profile: Profile, stage: &Utf8Path) -> anyhow::Result<()>
     }
     pages::install(&Utf8Path::new(profile.directory()).join(name), name, stage)?;
     if name == "handover-agent" {
+        // The agent finds the launcher beside itself, so the three lie together.
+        let bin = stage.join("usr/bin");
+        fs::create_dir_all(&bin).with_context(|| format!("make {bin}"))?;
+        symlink("../lib/handover/handover-agent", bin.join("handover-agent"))
+            .with_context(|| format!("link into {bin}"))?;
         for unit in files_in(Utf8Path::new("packaging/systemd"))? {
             let file = unit.file_name().context("a unit has a name")?;
             install(&unit, &stage.join("usr/lib/systemd/system").join(file), 0o644)?;

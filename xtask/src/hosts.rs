@@ -1,8 +1,8 @@
 //! `cargo xtask hosts`: real Debian hosts with systemd, in containers, and what only shows there.
 
-mod namespace;
+pub(crate) mod namespace;
 mod rig;
-mod rootfs;
+pub(crate) mod rootfs;
 mod scenarios;
 
 use std::fs;
@@ -70,7 +70,9 @@ fn outside(options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(only) = &options.only {
         arguments.extend(["--only", only]);
     }
-    let status = namespace::run_inside(&arguments)?;
+    let status = namespace::command(&arguments)?
+        .status()
+        .context("start setpriv and unshare (package util-linux)")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

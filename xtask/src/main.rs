@@ -3,12 +3,14 @@
 #![expect(clippy::print_stderr, reason = "complaints go beside the result")]
 
 mod campaign;
+mod cast;
 mod command;
 mod deps;
 mod dist;
 mod hosts;
 mod real_world;
 mod repository;
+mod served;
 mod source;
 mod tidy;
 mod wait;
@@ -29,6 +31,8 @@ enum Chore {
     Dist(dist::Options),
     /// Try the packages on real Debian hosts with systemd, in containers; needs root.
     Hosts(hosts::Options),
+    /// Kill an update's processes, or fail their calls, wherever they make something durable.
+    Campaign(campaign::Options),
     /// Run a program, count the calls that make things durable, and inject a fault at one.
     #[command(hide = true)]
     Trace(campaign::tracer::Options),
@@ -43,6 +47,7 @@ fn main() -> anyhow::Result<ExitCode> {
             dist::report(&made, options.profile).map(|()| ExitCode::SUCCESS)
         }
         Chore::Hosts(options) => hosts::run(&options),
+        Chore::Campaign(options) => campaign::run(&options),
         Chore::Trace(options) => campaign::tracer::run(&options),
     }
 }

@@ -42,3 +42,9 @@ impl Stopwatch {
 pub(crate) fn between_looks() {
     std::thread::sleep(Duration::from_millis(20));
 }
+
+/// Lets time pass where passing is what is meant, such as a service manager's rest.
+#[expect(clippy::disallowed_methods, reason = "a service manager rests between two starts")]
+pub(crate) fn pause(length: Duration) {
+    std::thread::sleep(length);
+}

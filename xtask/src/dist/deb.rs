@@ -125,9 +125,10 @@ fn sums(stage: &Utf8Path) -> anyhow::Result<(String, u64)> {
 fn walk(directory: &Utf8Path, into: &mut Vec<Utf8PathBuf>) -> anyhow::Result<()> {
     for entry in directory.read_dir_utf8().with_context(|| format!("list {directory}"))? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
             walk(entry.path(), into)?;
-        } else {
+        } else if kind.is_file() {
             into.push(entry.into_path());
         }
     }
@@ -136,7 +137,7 @@ fn walk(directory: &Utf8Path, into: &mut Vec<Utf8PathBuf>) -> anyhow::Result<()>
 
 /// Writes a file of a package.
 #[expect(clippy::disallowed_methods, reason = "a build product: made again, never relied on")]
-pub(super) fn put(path: &Utf8Path, text: &str, mode: u32) -> anyhow::Result<()> {
+pub(crate) fn put(path: &Utf8Path, text: &str, mode: u32) -> anyhow::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(|| format!("make {parent}"))?;
     }

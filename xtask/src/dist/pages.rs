@@ -1,11 +1,14 @@
 //! Man pages and shell completions, which the programs print themselves.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use anyhow::Context as _;
 use camino::Utf8Path;
 
 use super::deb::{compress, put};
+use super::files_in;
 use crate::command;
 
 /// Asks `program` for its pages and completions and puts them below `stage`.
@@ -23,9 +26,21 @@ pub(super) fn install(program: &Utf8Path, name: &str, stage: &Utf8Path) -> anyho
             .with_context(|| format!("ask {program} for its completions"))?;
         put(&share.join(path), &text, 0o644)?;
     }
-    let page = command::output(Command::new(program).arg("man"))
-        .with_context(|| format!("ask {program} for its man page"))?;
-    let path = share.join(format!("man/man1/{name}.1"));
-    put(&path, &page, 0o644)?;
-    compress(&path)
+    let section = share.join("man/man1");
+    fs::create_dir_all(&section).with_context(|| format!("make {section}"))?;
+    if name == "handover" {
+        // Many commands, many pages.
+        command::output(Command::new(program).arg("man").arg(&section))
+            .with_context(|| format!("ask {program} for its manual pages"))?;
+    } else {
+        let page = command::output(Command::new(program).arg("man"))
+            .with_context(|| format!("ask {program} for its manual page"))?;
+        put(&section.join(format!("{name}.1")), &page, 0o644)?;
+    }
+    for page in files_in(&section)? {
+        fs::set_permissions(&page, fs::Permissions::from_mode(0o644))
+            .with_context(|| format!("set the mode of {page}"))?;
+        compress(&page)?;
+    }
+    Ok(())
 }
