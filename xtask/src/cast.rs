@@ -176,7 +176,7 @@ impl Web<'_> {
 component: web
 version: {version}
 sequence: {sequence}
-upgrades_from: "*"
+upgrades_from: "<{version}"
 state:
   schema: {schema}{migrations}
 service:
