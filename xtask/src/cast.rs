@@ -11,9 +11,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::command;
 use crate::dist::put;
 
-/// The platform of what lanes build: the machine's own.
-const PLATFORM: &str = "any";
-
 /// A repository with its keys.
 pub(crate) struct Cast {
     dir: Utf8PathBuf,
@@ -93,7 +90,7 @@ impl Cast {
             "build",
             manifest.as_str(),
             "--platform",
-            PLATFORM,
+            handover_model::Platform::of_this_build().as_str(),
             "--payload",
             payload.as_str(),
             "--out",
