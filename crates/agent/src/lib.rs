@@ -26,4 +26,5 @@ pub mod real_world;
 pub mod repository;
 pub mod runs;
 pub mod unpack;
+pub mod upgrade;
 pub mod voice;

@@ -23,7 +23,7 @@ pub use lines::{MAX_LINES_BYTES, append_line, read_last_lines, read_lines};
 pub use lock::Lock;
 pub use store::{Generation, KEPT_GENERATIONS, SlotsStore};
 pub(crate) use tree::metadata;
-pub use tree::{chown_tree, copy_tree, digest_tree, remove_tree, sync_tree};
+pub use tree::{chown_tree, copy_tree, digest_tree, remove_tree, sync_tree, tree_bytes};
 
 /// The most bytes that [`read`] takes from one file.
 pub const MAX_FILE_BYTES: u64 = 16 << 20;

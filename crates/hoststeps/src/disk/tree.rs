@@ -110,6 +110,23 @@ pub fn chown_tree(path: &Utf8Path, uid: u32, gid: u32) -> Result<(), HostError> 
     })
 }
 
+/// How many bytes the files below `path` hold; 0 when nothing is there.
+///
+/// # Errors
+/// [`HostError::Io`].
+pub fn tree_bytes(path: &Utf8Path) -> Result<u64, HostError> {
+    if metadata(path)?.is_none() {
+        return Ok(0);
+    }
+    let mut sum = 0u64;
+    walk(path, 0, &mut |_entry, meta| {
+        // A small file still takes a block.
+        sum = sum.saturating_add(meta.len().max(4096));
+        Ok(())
+    })?;
+    Ok(sum)
+}
+
 /// Makes everything below `path` durable, its own name excepted.
 ///
 /// # Errors
