@@ -41,7 +41,7 @@ pub fn main() -> u8 {
         let _ = writeln!(std::io::stderr(), "could not run {program}: {error}");
         return 127;
     }
-    start_log(cli.log);
+    start_log(&cli);
     match run(&cli) {
         Ok(exit) => exit.code(),
         Err(failure) => {
@@ -52,15 +52,17 @@ pub fn main() -> u8 {
     }
 }
 
-fn start_log(format: LogFormat) {
+/// A service logs what changed; a command tells it by its own words.
+fn start_log(cli: &Cli) {
     use tracing_subscriber::filter::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let level = if matches!(cli.command, Command::Follow { .. }) { "info" } else { "error" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    match format {
+    match cli.log {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
