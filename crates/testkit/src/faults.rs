@@ -16,13 +16,16 @@ pub enum How {
     CrashWithin,
     /// The process dies after the effect.
     CrashAfter,
+    /// The disk is full from here on: whatever writes fails, removing included, until room is made
+    /// when the run can't go on.
+    FullDisk,
 }
 
 impl How {
     /// Whether the process dies.
     pub fn is_crash(self) -> bool {
         match self {
-            Self::FailBefore | Self::FailAfter => false,
+            Self::FailBefore | Self::FailAfter | Self::FullDisk => false,
             Self::CrashBefore | Self::CrashWithin | Self::CrashAfter => true,
         }
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use camino::Utf8PathBuf;
 use handover_engine::journal::Replay;
-use handover_engine::run::{Core, Ended, Input, Party, Plan, summarize};
+use handover_engine::run::{Core, Ended, Hold, Input, Party, Plan, summarize};
 use handover_hoststeps::Kinds;
 use handover_hoststeps::shell::{Event, Rested, Shell};
 use handover_model::{
@@ -176,6 +176,15 @@ impl World {
         self
     }
 
+    /// Room is made on the full disk, and who made it asks for what failed to be tried again.
+    fn make_room(&mut self, rested: Option<Rested>) {
+        self.machine_mut().full = false;
+        if let Some(Rested::Parked(holds)) = rested {
+            let failed = holds.into_iter().filter(|(_, hold)| matches!(hold, Hold::Person(_)));
+            self.asked.extend(failed.map(|(step, _)| Input::Retry { step }));
+        }
+    }
+
     /// How the run rested.
     ///
     /// # Panics
@@ -277,8 +286,17 @@ impl World {
 /// changes something.
 pub fn run_until_it_rests(plan: &Plan, mut world: World) -> World {
     let plan = Rc::new(plan.clone());
-    let rested = (0..LIVES).find_map(|_| world.live(&plan));
     let faults = world.faults.clone();
+    let mut rested = None;
+    for _ in 0..LIVES {
+        rested = world.live(&plan);
+        if world.machine().full && rested.as_ref().is_none_or(may_be_helped) {
+            world.make_room(rested.take());
+        }
+        if rested.is_some() {
+            break;
+        }
+    }
     let rested = rested.unwrap_or_else(|| panic!("{faults}: it never rests"));
     world.asked.clear();
     if matches!(rested, Rested::Done | Rested::Reverted(_)) {
@@ -286,6 +304,11 @@ pub fn run_until_it_rests(plan: &Plan, mut world: World) -> World {
     }
     world.rested = Some(rested);
     world
+}
+
+/// Whether a run rests because something failed that a person can mend.
+fn may_be_helped(rested: &Rested) -> bool {
+    matches!(rested, Rested::Parked(_))
 }
 
 /// Running a finished plan again changes nothing.
@@ -356,6 +379,21 @@ pub fn every_fault_of(plan: &Plan, world: &World, depth: Depth) -> Vec<Faults> {
         }
     }
     all
+}
+
+/// Every history of a run of `plan` in `world` in which the disk fills up, at each call that
+/// writes, and stays full until the run can't go on. It then rests done or taken back, as its
+/// attempts allow.
+///
+/// # Panics
+/// As [`every_fault_of`].
+pub fn every_full_disk_of(plan: &Plan, world: &World) -> Vec<Faults> {
+    let before = world.machine().calls.len();
+    let dry = run_once(plan, world.clone());
+    let machine = dry.machine();
+    let writes = machine.calls[before..].iter().enumerate().filter(|(_, call)| call.writes);
+    let full = |at| Faults(vec![Fault { at, how: How::FullDisk, tail: Tail::Kept }]);
+    writes.map(|(at, _)| full(at)).collect()
 }
 
 fn second_fault(at: usize, place: usize) -> Fault {

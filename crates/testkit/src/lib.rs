@@ -13,7 +13,7 @@ mod machine;
 mod tree;
 
 pub use faults::{Fault, Faults, How, Tail};
-pub use harness::{Depth, World, every_fault_of, run_until_it_rests};
+pub use harness::{Depth, World, every_fault_of, every_full_disk_of, run_until_it_rests};
 pub use host::{FakeClock, FakeHost, FakeLog};
 pub use launcher::Behaviour;
 pub use machine::{Call, Machine, Program};

@@ -65,6 +65,8 @@ pub struct Machine {
     pub(crate) since_fault: usize,
     /// The process has died; how its journal's tail fares.
     pub(crate) down: Option<Tail>,
+    /// Nothing can be written.
+    pub(crate) full: bool,
     pub(crate) doing: Option<Doing>,
     pub(crate) plan: Option<Rc<Plan>>,
     pub(crate) checks: Vec<Check>,
@@ -100,6 +102,7 @@ impl Machine {
             calls: Vec::new(),
             since_fault: 0,
             down: None,
+            full: false,
             doing: None,
             plan: None,
             checks: Vec::new(),
@@ -183,11 +186,16 @@ impl Machine {
 
     /// Counts a call; says how it goes wrong, if it does.
     pub(crate) fn count(&mut self, call: Call) -> Option<Fault> {
+        let writes = call.writes;
         self.calls.push(call);
+        if self.full && writes {
+            return Some(Fault { at: self.since_fault, how: How::FullDisk, tail: Tail::Kept });
+        }
         let place = self.since_fault;
         self.since_fault += 1;
         let fault = self.faults.pop_front_if(|fault| fault.at == place)?;
         self.since_fault = 0;
+        self.full = fault.how == How::FullDisk;
         if fault.how.is_crash() {
             self.down = Some(fault.tail);
         }
@@ -244,7 +252,7 @@ impl Machine {
 /// Whether a fault lets the effect happen.
 pub(crate) fn has_effect(how: How) -> bool {
     match how {
-        How::FailBefore | How::CrashBefore => false,
+        How::FailBefore | How::CrashBefore | How::FullDisk => false,
         How::FailAfter | How::CrashWithin | How::CrashAfter => true,
     }
 }

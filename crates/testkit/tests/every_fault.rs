@@ -11,7 +11,9 @@ use handover_engine::slots;
 use handover_hoststeps::shell::Rested;
 use handover_hoststeps::{Host, HostError, Kinds, Published, Step};
 use handover_model::{ComponentName, Millis, ReleaseId, Slot, Version};
-use handover_testkit::{Behaviour, Depth, World, every_fault_of, run_until_it_rests};
+use handover_testkit::{
+    Behaviour, Depth, World, every_fault_of, every_full_disk_of, run_until_it_rests,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -253,6 +255,24 @@ fn taking_files_back_survives_every_fault() {
     }
 }
 
+#[test]
+fn a_disk_that_fills_up_anywhere_leaves_all_or_nothing() {
+    let (plan, world) = two_files();
+    for faults in &every_full_disk_of(&plan, &world) {
+        let world = run_until_it_rests(&plan, world.clone().with(faults));
+        let done = (Some("new".to_owned()), Some("/h/a".to_owned()));
+        let back = (Some("old".to_owned()), None);
+        let files = (text(&world, "/h/a"), text(&world, "/h/b"));
+        match world.rested() {
+            Rested::Done => assert_eq!(files, done, "{faults}"),
+            Rested::Reverted(_) => assert_eq!(files, back, "{faults}"),
+            rested @ (Rested::Parked(_) | Rested::Before(_) | Rested::Stopped) => {
+                panic!("{faults}: {rested:?}")
+            }
+        }
+    }
+}
+
 fn upgrade(behaviour: Behaviour) -> (Plan, World, ComponentName) {
     let world = World::new(kinds);
     let web: ComponentName = named("web");
@@ -270,6 +290,23 @@ fn upgrade(behaviour: Behaviour) -> (Plan, World, ComponentName) {
         ),
     ]);
     (plan, world, web)
+}
+
+#[test]
+fn a_disk_that_fills_up_in_an_upgrade_leaves_a_good_version_running() {
+    let (plan, world, web) = upgrade(Behaviour::default());
+    for faults in &every_full_disk_of(&plan, &world) {
+        let world = run_until_it_rests(&plan, world.clone().with(faults));
+        let wanted = match world.rested() {
+            Rested::Done => Version::new(1, 1, 0),
+            Rested::Reverted(_) => Version::new(1, 0, 0),
+            rested @ (Rested::Parked(_) | Rested::Before(_) | Rested::Stopped) => {
+                panic!("{faults}: {rested:?}")
+            }
+        };
+        world.machine_mut().pass(Duration::from_secs(1));
+        assert_eq!(world.machine().running_version(&web), Some(wanted), "{faults}");
+    }
 }
 
 #[test]

@@ -132,7 +132,7 @@ impl Core {
     pub fn handle_timeout(&mut self, now: Now) -> Result<(), Refused> {
         let mut late = Vec::new();
         for (step, under) in &mut self.underway {
-            let limit = self.state.plan.step(step).and_then(|spec| spec.timeout);
+            let limit = self.state.spec(step).and_then(|spec| spec.timeout);
             match &mut under.doing {
                 Doing::Later { until, .. } if *until <= now.mono => under.doing = Doing::Idle,
                 Doing::Out { since, aborted, .. } if !*aborted => {
@@ -153,7 +153,7 @@ impl Core {
         let due = |(step, under): (&StepId, &Underway)| match &under.doing {
             Doing::Later { until, .. } => Some(*until),
             Doing::Out { since, aborted: false, .. } => {
-                let limit = self.state.plan.step(step)?.timeout?;
+                let limit = self.state.spec(step)?.timeout?;
                 Some(*since + limit.duration())
             }
             Doing::Idle | Doing::Out { .. } | Doing::Blocked(_) => None,
@@ -254,7 +254,7 @@ impl Core {
     }
 
     fn block(&mut self, step: &StepId) {
-        let kind = self.state.plan.step(step).map(|spec| spec.kind.to_string());
+        let kind = self.state.spec(step).map(|spec| spec.kind.to_string());
         let kind = kind.unwrap_or_default();
         let what = format!("this program has no {kind}: use the package that began the run");
         self.under(step).doing = Doing::Blocked(what);
@@ -349,7 +349,7 @@ impl Core {
     }
 
     fn spec(&self, step: &StepId) -> Result<&Spec, Refused> {
-        self.state.plan.step(step).ok_or_else(|| Refused::NoSuchStep { step: step.clone() })
+        self.state.spec(step).ok_or_else(|| Refused::NoSuchStep { step: step.clone() })
     }
 
     fn under(&mut self, step: &StepId) -> &mut Underway {
@@ -372,7 +372,7 @@ impl Core {
 
     /// Whether the step's time is up.
     fn overdue(&self, step: &StepId, now: Now) -> bool {
-        let limit = self.state.plan.step(step).and_then(|spec| spec.timeout);
+        let limit = self.state.spec(step).and_then(|spec| spec.timeout);
         let clock = self.underway.get(step).and_then(|under| under.clock);
         match (limit, clock) {
             (Some(limit), Some((began, before))) => {

@@ -262,37 +262,28 @@ impl Plan {
         if self.width == 0 {
             return Err(PlanError::Zero { what: "the plan's width".to_owned() });
         }
-        let mut ids = BTreeSet::new();
+        let mut specs = BTreeMap::new();
         for spec in &self.steps {
-            if !ids.insert(&spec.id) {
+            if specs.insert(&spec.id, spec).is_some() {
                 return Err(PlanError::Twice { step: spec.id.clone() });
             }
         }
-        self.steps.iter().try_for_each(|spec| self.check_step(spec))
+        self.steps.iter().try_for_each(|spec| self.check_step(spec, &specs))?;
+        check_circles(&specs)?;
+        self.steps.iter().try_for_each(|spec| check_references(spec, &specs))
     }
 
-    fn check_step(&self, spec: &Spec) -> Result<(), PlanError> {
+    fn check_step(&self, spec: &Spec, specs: &Specs<'_>) -> Result<(), PlanError> {
         if spec.attempts == 0 {
             return Err(PlanError::Zero { what: format!("attempts of step {}", spec.id) });
         }
-        if let Some(needs) = spec.needs.iter().find(|id| self.step(id).is_none()) {
+        if let Some(needs) = spec.needs.iter().find(|id| !specs.contains_key(id)) {
             return Err(PlanError::Needs { step: spec.id.clone(), needs: needs.clone() });
-        }
-        let before = self.upstream(spec);
-        if before.contains(&spec.id) {
-            return Err(PlanError::Cycle { step: spec.id.clone() });
         }
         if !self.roles.contains_key(&spec.owner) {
             return Err(PlanError::Unowned { step: spec.id.clone(), role: spec.owner.clone() });
         }
-        let mut named = Vec::new();
-        super::inputs::references(&spec.inputs, &mut named);
-        match named.into_iter().find(|from| !before.iter().any(|id| id.as_str() == *from)) {
-            Some(from) => {
-                Err(PlanError::Reference { step: spec.id.clone(), from: from.to_owned() })
-            }
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// The step of that id.
@@ -304,16 +295,57 @@ impl Plan {
     pub fn party_of(&self, spec: &Spec) -> Option<&Party> {
         self.roles.get(&spec.owner)
     }
+}
 
-    /// All steps that must be done before `spec`, directly or not.
-    fn upstream(&self, spec: &Spec) -> BTreeSet<StepId> {
-        let mut found = BTreeSet::new();
-        let mut queue: Vec<&StepId> = spec.needs.iter().collect();
-        while let Some(id) = queue.pop() {
-            if found.insert(id.clone()) {
-                queue.extend(self.step(id).into_iter().flat_map(|spec| &spec.needs));
+type Specs<'a> = BTreeMap<&'a StepId, &'a Spec>;
+
+/// Takes away, again and again, the steps whose needs are all gone; what stays needs itself.
+fn check_circles(specs: &Specs<'_>) -> Result<(), PlanError> {
+    let mut left: BTreeMap<&StepId, usize> = specs
+        .iter()
+        .map(|(id, spec)| (*id, spec.needs.iter().collect::<BTreeSet<_>>().len()))
+        .collect();
+    let mut needed_by: BTreeMap<&StepId, BTreeSet<&StepId>> = BTreeMap::new();
+    for (id, spec) in specs {
+        for need in &spec.needs {
+            needed_by.entry(need).or_default().insert(id);
+        }
+    }
+    let mut free: Vec<&StepId> =
+        left.iter().filter(|(_, count)| **count == 0).map(|(id, _)| *id).collect();
+    while let Some(id) = free.pop() {
+        left.remove(id);
+        for dependent in needed_by.get(id).into_iter().flatten() {
+            if let Some(count) = left.get_mut(dependent) {
+                *count -= 1;
+                if *count == 0 {
+                    free.push(dependent);
+                }
             }
         }
-        found
+    }
+    match left.into_keys().next() {
+        Some(step) => Err(PlanError::Cycle { step: step.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Every reference must name a step that is done before, directly or not.
+fn check_references(spec: &Spec, specs: &Specs<'_>) -> Result<(), PlanError> {
+    let mut named = Vec::new();
+    super::inputs::references(&spec.inputs, &mut named);
+    if named.is_empty() {
+        return Ok(());
+    }
+    let mut before = BTreeSet::new();
+    let mut queue: Vec<&StepId> = spec.needs.iter().collect();
+    while let Some(id) = queue.pop() {
+        if before.insert(id.as_str()) {
+            queue.extend(specs.get(id).into_iter().flat_map(|spec| &spec.needs));
+        }
+    }
+    match named.into_iter().find(|from| !before.contains(from)) {
+        Some(from) => Err(PlanError::Reference { step: spec.id.clone(), from: from.to_owned() }),
+        None => Ok(()),
     }
 }

@@ -101,6 +101,10 @@ pub(super) struct State {
     /// How far other parties' chains were imported.
     pub(super) heads: BTreeMap<Party, Digest>,
     records: u64,
+    /// Places in the plan's list, by id.
+    places: BTreeMap<StepId, usize>,
+    /// Places of the steps that need each.
+    dependents: BTreeMap<StepId, Vec<usize>>,
 }
 
 impl State {
@@ -115,7 +119,16 @@ impl State {
             place: 0,
         };
         let steps = plan.steps.iter().map(|spec| (spec.id.clone(), fresh.clone())).collect();
-        Self { run, me, plan, steps, turned: None, lives: 0, heads: BTreeMap::new(), records: 0 }
+        let mut places = BTreeMap::new();
+        let mut dependents: BTreeMap<StepId, Vec<usize>> = BTreeMap::new();
+        for (place, spec) in plan.steps.iter().enumerate() {
+            places.insert(spec.id.clone(), place);
+            for need in &spec.needs {
+                dependents.entry(need.clone()).or_default().push(place);
+            }
+        }
+        let (turned, lives, heads, records) = (None, 0, BTreeMap::new(), 0);
+        Self { run, me, plan, steps, turned, lives, heads, records, places, dependents }
     }
 
     /// Takes in one record.
@@ -191,7 +204,7 @@ impl State {
         head: Digest,
         outputs: Option<&Value>,
     ) -> Result<(), String> {
-        let spec = self.plan.step(step).ok_or_else(|| no_step(step))?;
+        let spec = self.spec(step).ok_or_else(|| no_step(step))?;
         if party == &self.me || self.plan.party_of(spec) != Some(party) {
             return Err(format!("step {step} is not run by {party}"));
         }
@@ -218,7 +231,7 @@ impl State {
 
     /// A record about a step of our own.
     fn own(&mut self, step: &StepId, record: &Record) -> Result<(), String> {
-        let spec = self.plan.step(step).ok_or_else(|| no_step(step))?;
+        let spec = self.spec(step).ok_or_else(|| no_step(step))?;
         if self.plan.party_of(spec) != Some(&self.me) {
             return Err(format!("step {step} is another party's"));
         }
@@ -253,8 +266,13 @@ impl State {
         })
     }
 
-    pub(super) fn dependents<'a>(&'a self, step: &'a StepId) -> impl Iterator<Item = &'a Spec> {
-        self.plan.steps.iter().filter(move |spec| spec.needs.contains(step))
+    pub(super) fn dependents(&self, step: &StepId) -> impl Iterator<Item = &Spec> {
+        let places = self.dependents.get(step).into_iter().flatten();
+        places.filter_map(|place| self.plan.steps.get(*place))
+    }
+
+    pub(super) fn spec(&self, step: &StepId) -> Option<&Spec> {
+        self.plan.steps.get(*self.places.get(step)?)
     }
 
     pub(super) fn outputs(&self, step: &str) -> Option<&Value> {

@@ -352,3 +352,16 @@ fn a_chain_that_does_not_extend_what_was_imported_is_refused() {
     // The honest chain, grown, is taken; so is one that merely repeats what is known.
     hand_over(&ours, &mut theirs);
 }
+
+#[test]
+fn a_plan_of_hundreds_of_steps_is_run_and_taken_back() {
+    let names: Vec<String> = (0..300).map(|place| format!("s{place}")).collect();
+    let steps = names.iter().enumerate().map(|(place, name)| {
+        let before = place.checked_sub(1).map(|before| names[before].as_str());
+        step(name, before.as_slice())
+    });
+    let mut desk = Desk::new(plan(steps.collect()));
+    assert_eq!(desk.run_well(), Standing::Done);
+    desk.say(revert());
+    assert!(matches!(desk.run_well(), Standing::Reverted(_)));
+}
