@@ -135,8 +135,8 @@ fn the_service_manager_hears_that_the_child_is_ready_and_what_it_says() {
     host.launch_with(&[("NOTIFY_SOCKET", path.as_str())]);
     hears("waiting for a first release");
     host.install(&slot);
-    let heard = hears("STATUS=1.0.0: ready");
-    assert!(heard.contains(&"READY=1".to_owned()), "{heard:?}");
+    let messages = hears("STATUS=1.0.0: ready");
+    assert!(messages.contains(&"READY=1".to_owned()), "{messages:?}");
     hears("STATUS=1.0.0: serving");
     host.signal(Signal::TERM);
     hears("STOPPING=1");

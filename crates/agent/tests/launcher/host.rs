@@ -53,6 +53,10 @@ impl Host {
         self.clock.now().mono
     }
 
+    pub(crate) fn since(&self, earlier: Duration) -> Duration {
+        self.now().saturating_sub(earlier)
+    }
+
     /// A slot of `version` that runs `script` with `/bin/sh`.
     pub(crate) fn script(&mut self, version: &str, script: &str) -> Slot {
         let script = script.replace("$HERE", self.root().as_str());
@@ -209,11 +213,9 @@ impl Host {
     /// The processes that were started for `version`.
     pub(crate) fn started(&self, version: &str) -> Vec<u32> {
         let version: Version = version.parse().unwrap();
-        let pid_of = |event: LaunchEvent| match event {
-            LaunchEvent::Started { pid, release, generation: _ } if release.version == version => {
-                Some(pid)
-            }
-            _ => None,
+        let pid_of = |event: LaunchEvent| {
+            let LaunchEvent::Started { pid, release, generation: _ } = event else { return None };
+            (release.version == version).then_some(pid)
         };
         self.events().into_iter().filter_map(pid_of).collect()
     }
