@@ -365,3 +365,18 @@ fn a_plan_of_hundreds_of_steps_is_run_and_taken_back() {
     desk.say(revert());
     assert!(matches!(desk.run_well(), Standing::Reverted(_)));
 }
+
+#[test]
+fn steps_that_do_not_need_each_other_go_back_last_first() {
+    let mut desk = Desk::new(plan(["a", "b", "c"].map(|name| step(name, &[])).to_vec()));
+    assert_eq!(desk.run_well(), Standing::Done);
+    desk.say(revert());
+    assert!(matches!(desk.run_well(), Standing::Reverted(_)));
+    let bytes = String::from_utf8(desk.bytes()).unwrap();
+    let order: Vec<&str> = bytes
+        .lines()
+        .filter_map(|line| line.split_once(r#""is":"reverting","step":""#))
+        .map(|(_, rest)| &rest[..1])
+        .collect();
+    assert_eq!(order, ["c", "b", "a"]);
+}
