@@ -29,6 +29,8 @@ const MOST_HOPS: usize = 32;
 const LONGEST_BLIND: Duration = Duration::from_mins(1);
 /// How often a trial is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
+/// How long a trial may be without a launcher before nobody waits for it any more.
+const LAUNCHER_PATIENCE: Duration = Duration::from_secs(3);
 /// How much longer than its window a trial is waited for.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -294,6 +296,19 @@ fn settle(agent: &Agent, name: &ComponentName, run: RunId) -> Result<Landed, Fai
                 return Ok(Landed::Unknown("its run is gone".to_owned()));
             }
             Standing::OnTrial => {}
+        }
+        // Nobody to start it: no trial begins, and none is over.
+        let launcher = agent.home.component(name).launcher_lock();
+        let waited = agent.now().mono.saturating_sub(began);
+        if waited > LAUNCHER_PATIENCE
+            && handover_hoststeps::disk::Lock::holder(&launcher)?.is_none()
+        {
+            agent.voice.say(&format!(
+                "{name} waits for its launcher: start `{} --root {} {name}`",
+                agent.home.launcher(),
+                agent.home.root()
+            ));
+            return Ok(Landed::OnTrial(run));
         }
         let window =
             agent.home.slots(name)?.trial.map_or(Duration::ZERO, |trial| trial.window.duration());

@@ -62,7 +62,9 @@ pub fn install(
     let archive =
         bring(agent, policy, &package.target, &format!("{} {}", component.name, to.version))?;
     check_openpgp(agent, policy, package, &archive)?;
-    let (unpacked, _manifest) = unpack(&archive, &incoming, &to.digest, &package.facts)?;
+    let unpacked = unpack(&archive, &incoming, &to.digest, &package.facts)?;
+    crate::contents::keep(&layout, &to, &unpacked.files)?;
+    let unpacked = unpacked.path;
     let order = write_order(agent, policy, component, package, &to)?;
     let output = incoming.join(format!("{}.progress", to.digest));
     let arguments = ["run", "--contract", "1", "--order", order.path.as_str()];

@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod bandwidth;
 pub mod cli;
 pub mod commands;
+pub mod contents;
 pub mod dice;
 pub mod doctor;
 pub mod download;

@@ -38,8 +38,18 @@ const OVERHEAD_PER_ENTRY: u64 = 12 * 1024;
 /// The end marker and the padding of the last record.
 const OVERHEAD: u64 = 64 * 1024;
 
-/// Unpacks the archive at `package` into `incoming/<digest>/` and returns that path and the
-/// manifest. What lay there before is replaced.
+/// A package that became a directory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unpacked {
+    /// The directory.
+    pub path: Utf8PathBuf,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Every regular file in it and its digest.
+    pub files: BTreeMap<Utf8PathBuf, Digest>,
+}
+
+/// Unpacks the archive at `package` into `incoming/<digest>/`. What lay there before is replaced.
 ///
 /// # Errors
 /// Any [`UnpackError`]; nothing lies at the goal then.
@@ -48,14 +58,14 @@ pub fn unpack(
     incoming: &Utf8Path,
     digest: &Digest,
     facts: &ReleaseFacts,
-) -> Result<(Utf8PathBuf, Manifest), UnpackError> {
+) -> Result<Unpacked, UnpackError> {
     let goal = incoming.join(digest.to_string());
     let aside = incoming.join(format!("{digest}.unpack-aside"));
     remove(&aside)?;
     make_dir(&aside, 0o700)?;
     let outcome = unpack_into(package, &aside, facts);
-    let manifest = match outcome {
-        Ok(manifest) => manifest,
+    let (manifest, files) = match outcome {
+        Ok(unpacked) => unpacked,
         Err(error) => {
             remove(&aside)?;
             return Err(error);
@@ -64,14 +74,14 @@ pub fn unpack(
     remove(&goal)?;
     std::fs::rename(&aside, &goal).map_err(disk("rename", &aside))?;
     sync(incoming)?;
-    Ok((goal, manifest))
+    Ok(Unpacked { path: goal, manifest, files })
 }
 
 fn unpack_into(
     package: &Utf8Path,
     aside: &Utf8Path,
     facts: &ReleaseFacts,
-) -> Result<Manifest, UnpackError> {
+) -> Result<(Manifest, BTreeMap<Utf8PathBuf, Digest>), UnpackError> {
     let archive = File::open(package).map_err(disk("open", package))?;
     let mut tree = Tree::default();
     let mut files = BTreeMap::new();
@@ -92,7 +102,8 @@ fn unpack_into(
     tree.check_links().map_err(|(path, reason)| UnpackError::Unsafe { path, reason })?;
     let manifest = check_manifest(aside, &files, facts)?;
     make_durable(aside, &tree, &files)?;
-    Ok(manifest)
+    let files = files.into_iter().map(|(path, (digest, _size))| (path, digest)).collect();
+    Ok((manifest, files))
 }
 
 type Decoder = zstd::stream::read::Decoder<'static, BufReader<File>>;

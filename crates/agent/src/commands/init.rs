@@ -159,6 +159,13 @@ fn seed_own_slot(agent: &mut Agent) -> Result<Option<ReleaseId>, Failure> {
     if let Some(launcher) = beside(agent, "handover-launch")? {
         disk::write(&directory.join("bin/handover-launch"), &launcher, 0o755)?;
     }
+    let mut files = std::collections::BTreeMap::new();
+    for name in ["bin/handover-agent", "bin/handover-launch"] {
+        if let Some(bytes) = read_program(&directory.join(name))? {
+            files.insert(name.into(), Digest::of(&bytes));
+        }
+    }
+    crate::contents::keep(&layout, &release, &files)?;
     let config = layout.config(0);
     disk::make_dir(&config)?;
     let now = agent.now().wall;

@@ -93,11 +93,7 @@ impl Room {
         Utf8Path::from_path(self.0.path()).unwrap()
     }
 
-    fn unpack(
-        &self,
-        archive: &[u8],
-        facts: &ReleaseFacts,
-    ) -> Result<(Utf8PathBuf, Manifest), UnpackError> {
+    fn unpack(&self, archive: &[u8], facts: &ReleaseFacts) -> Result<Unpacked, UnpackError> {
         let package = self.incoming().join("x.package");
         File::create(&package).unwrap().write_all(archive).unwrap();
         unpack(&package, self.incoming(), &Digest::of(archive), facts)
@@ -122,7 +118,7 @@ fn a_good_package_unpacks_with_normal_modes() {
     pack.add(LINK, b"bin/latest", 0o777, b"web", b"");
     pack.add(LINK, b"lib/up", 0o777, b"../bin/web", b"");
     pack.add(FILE, b"share/deep/data", 0o606, b"", b"data");
-    let (path, manifest) = room.unpack(&pack.archive(), &pack.facts()).unwrap();
+    let Unpacked { path, manifest, .. } = room.unpack(&pack.archive(), &pack.facts()).unwrap();
     assert_eq!(manifest.version.to_string(), "1.0.0");
     let mode = |name: &str| {
         std::fs::symlink_metadata(path.join(name)).unwrap().permissions().mode() & 0o7777
@@ -138,7 +134,7 @@ fn a_good_package_unpacks_with_normal_modes() {
 #[test]
 fn unpacking_again_replaces_what_was_there() {
     let (room, pack) = (Room::new(), Pack::good());
-    let (path, _) = room.unpack(&pack.archive(), &pack.facts()).unwrap();
+    let Unpacked { path, .. } = room.unpack(&pack.archive(), &pack.facts()).unwrap();
     File::create(path.join("foreign")).unwrap();
     room.unpack(&pack.archive(), &pack.facts()).unwrap();
     assert!(!path.join("foreign").exists());
@@ -220,7 +216,7 @@ fn long_names_are_read_and_bounded() {
     pack.put(b'L', b"././@LongLink", 0o644, b"", &[&long[..], b"\0"].concat());
     pack.add(FILE, b"short", 0o644, b"", b"x");
     let room = Room::new();
-    let (path, _) = room.unpack(&pack.archive(), &pack.facts()).unwrap();
+    let Unpacked { path, .. } = room.unpack(&pack.archive(), &pack.facts()).unwrap();
     assert!(path.join(std::str::from_utf8(&long).unwrap()).exists());
 
     let mut pack = Pack::good();

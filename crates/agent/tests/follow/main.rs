@@ -1,7 +1,12 @@
 //! The real `handover-agent` against a signed repository over HTTP, with scripted entrypoints:
 //! what the agent's own side of the contract does.
 
+#[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod site;
+#[cfg(test)]
+mod stock;
 
 use site::{Site, web};
 
@@ -63,7 +68,7 @@ fn a_hanging_entrypoint_is_ended_with_all_that_it_started() {
     site.publish("1.0.0", 1, &script(&format!("sleep 1000 & echo $! >{pid}; sleep 1000")));
     let (code, _, said) = site.run(&["update", "web"]);
     assert_eq!(code, 4, "{said}");
-    assert!(said.contains("did not answer in time"), "{said}");
+    assert!(said.replace('\n', " ").contains("did not answer in time"), "{said}");
     let pid = std::fs::read_to_string(pid).unwrap();
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
     assert!(stat.is_err() || stat.unwrap().contains(") Z "), "the child still runs");

@@ -88,14 +88,42 @@ impl Site {
 
     /// Publishes a release of `web` whose entrypoint is the shell script `script`.
     pub(crate) fn publish(&mut self, version: &str, sequence: u64, script: &str) {
+        let service = r#""service":{"executable":"bin/web"}"#;
+        self.publish_package(version, sequence, service, b"#!/bin/sh\n", script.as_bytes());
+    }
+
+    /// Publishes a release of `web` that runs `sleep` and upgrades by the stock entrypoint.
+    pub(crate) fn publish_stock(&mut self, version: &str, sequence: u64, healthy: bool) {
+        let service = format!(
+            r#""service":{{"executable":"bin/web","arguments":["1000"]}},
+            "trial":{{"window":"5s","boots":2}},
+            "health":{{"stable_for":"100ms","every":"50ms","successes":2,"failures":2,"checks":[
+              {{"name":"fine","exec":{{"command":["bin/{}"]}}}}]}}"#,
+            if healthy { "true" } else { "false" }
+        );
+        let sleep = std::fs::read("/bin/sleep").unwrap();
+        let upgrade = std::fs::read(env!("CARGO_BIN_EXE_handover-upgrade")).unwrap();
+        self.publish_package(version, sequence, &service, &sleep, &upgrade);
+    }
+
+    fn publish_package(
+        &mut self,
+        version: &str,
+        sequence: u64,
+        service: &str,
+        program: &[u8],
+        entrypoint: &[u8],
+    ) {
         let manifest = format!(
             r#"{{"format":1,"component":"web","version":"{version}","sequence":{sequence},
-            "upgrades_from":"*","service":{{"executable":"bin/web"}}}}"#
+            "upgrades_from":"*",{service}}}"#
         );
-        let entries: [(&str, u32, &[u8]); 3] = [
-            ("bin/web", 0o755, b"#!/bin/sh\n"),
+        let entries: [(&str, u32, &[u8]); 5] = [
+            ("bin/true", 0o755, b"#!/bin/sh\nexit 0\n"),
+            ("bin/false", 0o755, b"#!/bin/sh\nexit 1\n"),
+            ("bin/web", 0o755, program),
             ("handover/release.json", 0o644, manifest.as_bytes()),
-            ("handover/upgrade", 0o755, script.as_bytes()),
+            ("handover/upgrade", 0o755, entrypoint),
         ];
         let mut tar = tar::Builder::new(Vec::new());
         for (name, mode, content) in entries {
@@ -104,17 +132,13 @@ impl Site {
             header.set_size(content.len().try_into().unwrap());
             tar.append_data(&mut header, name, content).unwrap();
         }
-        let archive = zstd::encode_all(tar.into_inner().unwrap().as_slice(), 3).unwrap();
+        let archive = zstd::encode_all(tar.into_inner().unwrap().as_slice(), 1).unwrap();
         let parsed: Manifest = serde_json::from_str(&manifest).unwrap();
         let bytes = entries.iter().map(|(_, _, content)| content.len()).sum::<usize>();
-        let facts = parsed.facts(
-            "any".parse().unwrap(),
-            Digest::of(manifest.as_bytes()),
-            bytes.try_into().unwrap(),
-            3,
-        );
-        let mut role = self.published.component(&web()).unwrap();
-        role = role.next(tomorrow());
+        let digest = Digest::of(manifest.as_bytes());
+        let platform = "any".parse().unwrap();
+        let facts = parsed.facts(platform, digest, bytes.try_into().unwrap(), 5);
+        let mut role = self.published.component(&web()).unwrap().next(tomorrow());
         let digest = Digest::of(&archive);
         role.add_package(&facts, archive.len().try_into().unwrap(), digest).unwrap();
         self.published.roles.insert("component-web".into(), signed(&role, &key(4)));
