@@ -42,7 +42,8 @@ fn every_attack_by_archive_is_refused_by_its_own_code() {
         let described: Value = serde_json::from_slice(&described).unwrap();
         let found = run(&package, &described["host"]["facts"]);
         if described["expect"] != found.as_str() {
-            wrong.push(format!("{}: {found} instead of {}", described["name"], described["expect"]));
+            wrong
+                .push(format!("{}: {found} instead of {}", described["name"], described["expect"]));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
