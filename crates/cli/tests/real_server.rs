@@ -56,7 +56,7 @@ fn manifest(version: &str, sequence: u64) -> String {
 component: esbuild
 version: {version}
 sequence: {sequence}
-upgrades_from: ">=0.24.0"
+upgrades_from: ">=0.1.0, <{version}"
 return_within: 1h
 parameters:
   port: {{ about: where it listens }}
