@@ -40,6 +40,8 @@ impl Host {
             .arg(&root)
             .arg("esbuild")
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         Self { root, port, launcher }
@@ -76,23 +78,32 @@ impl Host {
         while !(get(self.port).is_ok_and(|answer| answer.contains(&page))
             && self.settled_on(version))
         {
-            assert!(began.elapsed() < PATIENCE, "esbuild {version} is not served");
+            assert!(
+                began.elapsed() < PATIENCE,
+                "esbuild {version} is not served, or not settled: {}",
+                self.status()
+            );
         }
     }
 
-    fn settled_on(&self, version: &str) -> bool {
+    fn status(&self) -> serde_json::Value {
         let output = Command::new(program("handover-agent"))
             .arg("--root")
             .arg(&self.root)
             .args(["--output", "json", "status"])
             .output()
             .unwrap();
-        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn settled_on(&self, version: &str) -> bool {
+        let status = self.status();
         let components = status["components"].as_array().unwrap();
         components.iter().any(|component| {
-            component["name"] == "esbuild"
-                && component["current"]["version"] == version
-                && component["trial"].is_null()
+            component["component"] == "esbuild"
+                && component["current"] == version
+                && component["state"] == "running"
+                && component["process"]["proved"] == true
         })
     }
 }
