@@ -3,6 +3,8 @@
 //! port by itself (it knows nothing of handed-on sockets), so requests may be refused while one
 //! process ends and the next begins, but nothing may ever answer wrongly, and the gap is short.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what it saw")]
+
 mod real_server {
     pub(super) mod clients;
     pub(super) mod files;
@@ -90,14 +92,12 @@ fn fetch(directory: &Path) -> Option<[PathBuf; 2]> {
         let packed = packed.is_ok_and(|output| output.status.success());
         packed.then(|| unpack(&into, version))
     });
-    match payloads {
-        [Some(old), Some(new)] => Some([old, new]),
-        _ => {
-            assert!(std::env::var_os("CI").is_none(), "npm can't fetch esbuild: install npm");
-            println!("SKIPPED: npm can't fetch esbuild here");
-            None
-        }
-    }
+    let [Some(old), Some(new)] = payloads else {
+        assert!(std::env::var_os("CI").is_none(), "npm can't fetch esbuild: install npm");
+        println!("SKIPPED: npm can't fetch esbuild here");
+        return None;
+    };
+    Some([old, new])
 }
 
 /// Lays a payload out: the executable as npm delivered it, and a page to serve.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::clients::get;
 
 /// How long anything here may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Host {
     root: PathBuf,
