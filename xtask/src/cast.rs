@@ -99,6 +99,9 @@ impl Cast {
         let repository = self.repository();
         for entry in built.read_dir_utf8().with_context(|| format!("list {built}"))? {
             let package = entry?.into_path();
+            if !package.as_str().ends_with(".tar.zst") {
+                continue;
+            }
             self.handover(&["release", "stage", "--repo", repository.as_str(), package.as_str()])?;
         }
         self.sign_and_publish(&self.dir.join("release.pem"))

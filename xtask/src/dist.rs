@@ -23,7 +23,16 @@ const AGENT_PROGRAMS: [(&str, &str); 3] = [
     ("handover-launch", "usr/lib/handover/handover-launch"),
     ("handover-upgrade", "usr/lib/handover/handover-upgrade"),
 ];
-const CLI_PROGRAMS: [(&str, &str); 1] = [("handover", "usr/bin/handover")];
+/// The stock entrypoint lies beside the command line, which puts it into packages.
+const CLI_PROGRAMS: [(&str, &str); 2] = [
+    ("handover", "usr/lib/handover/cli/handover"),
+    ("handover-upgrade", "usr/lib/handover/cli/handover-upgrade"),
+];
+/// Links into `usr/bin`: programs find what belongs to them beside what they really are.
+const LINKS: [(&str, &str); 2] = [
+    ("handover-agent", "../lib/handover/handover-agent"),
+    ("handover", "../lib/handover/cli/handover"),
+];
 /// DESIGN 12: the agent's budget, stripped.
 const AGENT_BUDGET: u64 = 4 * 1024 * 1024;
 
@@ -51,6 +60,14 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
+    /// How packages are compressed: small for shipping, fast for trying out.
+    fn compression(self) -> &'static [&'static str] {
+        match self {
+            Self::Release => &["-Zxz"],
+            Self::Dev => &["-Zzstd", "-z1"],
+        }
+    }
+
     /// The directory below `target/`.
     pub(crate) fn directory(self) -> &'static str {
         match self {
@@ -77,6 +94,7 @@ pub(crate) fn build(options: &Options) -> anyhow::Result<Vec<Utf8PathBuf>> {
             architecture: architecture()?,
             epoch: &epoch,
             source: Utf8Path::new("packaging/debian"),
+            compression: options.profile.compression(),
         };
         let stage = Utf8PathBuf::from(format!("target/dist/{name}"));
         if stage.exists() {
@@ -93,7 +111,7 @@ pub(crate) fn build(options: &Options) -> anyhow::Result<Vec<Utf8PathBuf>> {
 /// # Errors
 /// When the agent is larger than DESIGN 12 allows.
 pub(crate) fn report(made: &[Utf8PathBuf], profile: Profile) -> anyhow::Result<()> {
-    for (program, _) in AGENT_PROGRAMS.iter().chain(&CLI_PROGRAMS) {
+    for (program, _) in AGENT_PROGRAMS.iter().chain(&CLI_PROGRAMS[..1]) {
         println!("{:>12}  {program}", size(&Utf8Path::new(profile.directory()).join(program))?);
     }
     for path in made {
@@ -136,12 +154,12 @@ fn lay_out(name: &str, profile: Profile, stage: &Utf8Path) -> anyhow::Result<()>
         install(&built, &stage.join(target), 0o755)?;
     }
     pages::install(&Utf8Path::new(profile.directory()).join(name), name, stage)?;
+    let bin = stage.join("usr/bin");
+    fs::create_dir_all(&bin).with_context(|| format!("make {bin}"))?;
+    for (link, target) in LINKS.iter().filter(|(link, _)| *link == name) {
+        symlink(target, bin.join(link)).with_context(|| format!("link into {bin}"))?;
+    }
     if name == "handover-agent" {
-        // The agent finds the launcher beside itself, so the three lie together.
-        let bin = stage.join("usr/bin");
-        fs::create_dir_all(&bin).with_context(|| format!("make {bin}"))?;
-        symlink("../lib/handover/handover-agent", bin.join("handover-agent"))
-            .with_context(|| format!("link into {bin}"))?;
         for unit in files_in(Utf8Path::new("packaging/systemd"))? {
             let file = unit.file_name().context("a unit has a name")?;
             install(&unit, &stage.join("usr/lib/systemd/system").join(file), 0o644)?;

@@ -26,6 +26,8 @@ pub(super) struct Deb<'a> {
     pub(super) epoch: &'a str,
     /// Where control files, copyright and changelog are.
     pub(super) source: &'a Utf8Path,
+    /// Options of `dpkg-deb`.
+    pub(super) compression: &'a [&'a str],
 }
 
 impl Deb<'_> {
@@ -40,7 +42,9 @@ impl Deb<'_> {
         let path = out.join(format!("{}_{}_{}.deb", self.name, self.version, self.architecture));
         command::output(
             Command::new("dpkg-deb")
-                .args(["--root-owner-group", "-Zxz", "--threads-max=1", "--build"])
+                .arg("--root-owner-group")
+                .args(self.compression)
+                .args(["--threads-max=1", "--build"])
                 .arg(stage)
                 .arg(&path)
                 .env("SOURCE_DATE_EPOCH", self.epoch),
