@@ -68,6 +68,9 @@ impl Cast {
         let staging = repository.join("staging");
         for entry in staging.read_dir_utf8().with_context(|| format!("list {staging}"))? {
             let document = entry?.into_path();
+            if !document.as_str().ends_with(".tosign.json") {
+                continue;
+            }
             self.handover(&["release", "sign", document.as_str(), "--key", key.as_str()])?;
         }
         self.handover(&["release", "publish", repository.as_str()])

@@ -137,9 +137,9 @@ fn compile(profile: Profile) -> anyhow::Result<()> {
         Profile::Release => {
             cargo.args(["build", "--release", "-p", "handover-agent", "-p", "handover-cli"]);
         }
-        // The same command as elsewhere, so that nothing is compiled twice.
+        // Without ourselves: a running program must not replace itself.
         Profile::Dev => {
-            cargo.args(["build", "--workspace"]);
+            cargo.args(["build", "--quiet", "--workspace", "--exclude", "xtask"]);
         }
     }
     command::run(cargo.arg("--bins"))
