@@ -9,6 +9,7 @@ mod stage;
 pub(crate) mod tracer;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
@@ -210,5 +211,15 @@ fn logs(stage: &Stage) -> String {
         let last = &lines[lines.len().saturating_sub(15)..];
         format!("--- {role}\n{}\n", last.join("\n"))
     };
-    [Role::Agent, Role::Launcher].map(end_of).concat()
+    let mut text = [Role::Agent, Role::Launcher].map(end_of).concat();
+    let runs = stage.layout().map(|layout| layout.runs());
+    for run in runs.ok().and_then(|runs| runs.read_dir_utf8().ok()).into_iter().flatten().flatten()
+    {
+        for name in ["outcome.json", "watcher.log", "journal.jsonl"] {
+            let said = fs::read_to_string(run.path().join(name)).unwrap_or_default();
+            let from = said.char_indices().rev().nth(3000).map_or(0, |(at, _)| at);
+            let _ = write!(text, "--- {}/{name}\n{}\n", run.path(), &said[from..]);
+        }
+    }
+    text
 }

@@ -21,7 +21,14 @@ use crate::{command, dist, served};
 /// # Errors
 /// When a build or the command line fails.
 pub(super) fn releases(share: &Utf8Path) -> anyhow::Result<()> {
-    command::run(Command::new("cargo").args(["build", "--quiet", "--workspace", "--exclude", "xtask", "--bins"]))?;
+    command::run(Command::new("cargo").args([
+        "build",
+        "--quiet",
+        "--workspace",
+        "--exclude",
+        "xtask",
+        "--bins",
+    ]))?;
     if share.exists() {
         fs::remove_dir_all(share).with_context(|| format!("remove {share}"))?;
     }

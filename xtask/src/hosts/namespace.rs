@@ -21,6 +21,7 @@ pub(crate) fn command(arguments: &[&str]) -> anyhow::Result<Command> {
         .args(["--mount", "--mount-proc", "--net", "--propagation", "private"])
         .args(["bash", "-c", "\"$@\"; exit $?", "bash"])
         .arg(me)
-        .args(arguments);
+        .args(arguments)
+        .env_remove("RUST_BACKTRACE");
     Ok(command)
 }
