@@ -215,9 +215,9 @@ fn logs(stage: &Stage) -> String {
     let runs = stage.layout().map(|layout| layout.runs());
     for run in runs.ok().and_then(|runs| runs.read_dir_utf8().ok()).into_iter().flatten().flatten()
     {
-        for name in ["outcome.json", "watcher.log", "journal.jsonl"] {
+        for name in ["outcome.json", "watcher.log"] {
             let said = fs::read_to_string(run.path().join(name)).unwrap_or_default();
-            let from = said.char_indices().rev().nth(3000).map_or(0, |(at, _)| at);
+            let from = said.char_indices().rev().nth(800).map_or(0, |(at, _)| at);
             let _ = write!(text, "--- {}/{name}\n{}\n", run.path(), &said[from..]);
         }
     }

@@ -46,6 +46,11 @@ impl Stage {
         self.dir.join("calls.jsonl")
     }
 
+    /// The file that says that the traced command has ended.
+    pub(super) fn ended(&self) -> Utf8PathBuf {
+        self.dir.join("ended")
+    }
+
     /// Where a program's output goes.
     pub(super) fn log(&self, role: Role) -> Utf8PathBuf {
         self.dir.join(format!("{role}.log"))

@@ -22,6 +22,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::points::{Fault, Point, Role};
+use crate::dist::put;
 use crate::wait;
 
 /// What to run and which fault to inject.
@@ -30,6 +31,9 @@ pub(crate) struct Options {
     /// Where calls are written down, one JSON object a line.
     #[arg(long)]
     log: Utf8PathBuf,
+    /// A file that is made when the program itself has ended, with its exit code in it.
+    #[arg(long)]
+    ended: Option<Utf8PathBuf>,
     /// Whose call the fault hits; without it calls are only counted.
     #[arg(long, value_enum, requires = "nth", requires = "fault")]
     role: Option<Role>,
@@ -71,6 +75,7 @@ fn next() -> anyhow::Result<Option<WaitStatus>> {
 struct Tracer {
     main: Pid,
     code: u8,
+    ended: Option<Utf8PathBuf>,
     log: File,
     target: Option<(Role, u32, Fault)>,
     counts: BTreeMap<Role, u32>,
@@ -118,14 +123,15 @@ impl Tracer {
             _ => None,
         };
         let threads = BTreeMap::from([(main, Thread::default())]);
-        Ok(Self { main, code: 1, log, target, counts: BTreeMap::new(), threads })
+        let ended = options.ended.clone();
+        Ok(Self { main, code: 1, ended, log, target, counts: BTreeMap::new(), threads })
     }
 
     fn handle(&mut self, status: WaitStatus) -> anyhow::Result<()> {
         match status {
-            WaitStatus::Exited(pid, code) => self.ended(pid, u8::try_from(code).unwrap_or(1)),
+            WaitStatus::Exited(pid, code) => self.ended(pid, u8::try_from(code).unwrap_or(1))?,
             WaitStatus::Signaled(pid, signal, _) => {
-                self.ended(pid, u8::try_from(128 + signal_number(signal)).unwrap_or(1));
+                self.ended(pid, u8::try_from(128 + signal_number(signal)).unwrap_or(1))?;
             }
             WaitStatus::PtraceSyscall(pid) => {
                 if self.at_call(pid)? {
@@ -142,11 +148,16 @@ impl Tracer {
         Ok(())
     }
 
-    fn ended(&mut self, pid: Pid, code: u8) {
+    fn ended(&mut self, pid: Pid, code: u8) -> anyhow::Result<()> {
         self.threads.remove(&pid);
         if pid == self.main {
             self.code = code;
+            // The tracer stays for what the program left behind, but others may wait for this.
+            if let Some(path) = &self.ended {
+                put(path, &code.to_string(), 0o644)?;
+            }
         }
+        Ok(())
     }
 
     /// A thread has begun, or became another program.
