@@ -22,7 +22,11 @@ pub const MOST_ATTEMPTS: u32 = 5;
 #[serde(deny_unknown_fields)]
 pub struct Attempts {
     /// The release that failed last; another one starts afresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Failed>,
+    /// When a person last allowed another try: what failed before counts no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleared_at: Option<Timestamp>,
 }
 
 /// A release that this agent could not install.
@@ -78,7 +82,20 @@ impl Attempts {
     pub fn after(&self, release: &ReleaseId, reason: String, now: Timestamp) -> Self {
         let before = self.failed.as_ref().filter(|failed| failed.release == *release);
         let count = before.map_or(0, |failed| failed.count).saturating_add(1);
-        Self { failed: Some(Failed { release: release.clone(), count, reason, at: now }) }
+        let failed = Failed { release: release.clone(), count, reason, at: now };
+        Self { failed: Some(failed), ..self.clone() }
+    }
+
+    /// Nothing failed, as far as anybody still holds against it.
+    pub fn cleared(now: Timestamp) -> Self {
+        Self { failed: None, cleared_at: Some(now) }
+    }
+
+    /// Whether a failure of `release` at `at` is not counted yet.
+    pub fn misses(&self, release: &ReleaseId, at: Timestamp) -> bool {
+        let counted = self.failed.as_ref().filter(|failed| failed.release == *release);
+        self.cleared_at.is_none_or(|cleared| at > cleared)
+            && counted.is_none_or(|failed| at > failed.at)
     }
 
     /// Whether `release` may be tried at `now`: after 1, 4, 16 and 64 minutes, then no more.

@@ -125,10 +125,14 @@ fn run(cli: &Cli) -> Result<Exit, Failure> {
     }
 }
 
-/// The root as an absolute path: recipes and orders name it so.
+/// The root as an absolute path without links or `..`: recipes and orders name it, and two
+/// spellings of it would be two hosts.
 fn absolute(root: &Utf8Path) -> Result<camino::Utf8PathBuf, Failure> {
-    camino::absolute_utf8(root)
-        .map_err(|source| Failure::Stream { act: "find the root's absolute path", source })
+    let found = match root.canonicalize_utf8() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => camino::absolute_utf8(root),
+        other => other,
+    };
+    found.map_err(|source| Failure::Stream { act: "find the root's absolute path", source })
 }
 
 /// A file that a person named, of at most the size that files here may have.

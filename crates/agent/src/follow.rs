@@ -21,7 +21,7 @@ use crate::install::{Landed, install};
 use crate::news::News;
 use crate::outlook::{Ahead, Outlook, Wish};
 use crate::repository::{Source, refresh};
-use crate::runs::{Standing, look_at_run, open_runs, resume};
+use crate::runs::{Standing, failed_runs, look_at_run, open_runs, resume};
 
 /// How many hops one component may make in one round; more is a loop in somebody's metadata.
 const MOST_HOPS: usize = 32;
@@ -174,8 +174,7 @@ fn advance(
             return Ok(());
         };
         let to = next.id();
-        let attempts = Attempts::load(&agent.home.attempts(name))?;
-        match attempts.turn(&to, agent.now().wall) {
+        match attempts_of(agent, name, &to)?.turn(&to, agent.now().wall) {
             Turn::Now => {}
             Turn::Later(until) => {
                 tracing::debug!(component = %name, release = %to, %until, "release waits");
@@ -194,6 +193,19 @@ fn advance(
         }
     }
     Ok(())
+}
+
+/// The attempts at `to`, those counted that ended while this process was not looking: the run of
+/// the agent itself, above all, ends under another agent's eyes.
+fn attempts_of(agent: &Agent, name: &ComponentName, to: &ReleaseId) -> Result<Attempts, Failure> {
+    let mut attempts = Attempts::load(&agent.home.attempts(name))?;
+    for failed in failed_runs(&agent.home, name, to)? {
+        if attempts.misses(to, failed.at) {
+            attempts = attempts.after(to, failed.reason, failed.at);
+            attempts.save(&agent.home.attempts(name))?;
+        }
+    }
+    Ok(attempts)
 }
 
 fn log_hold(name: &ComponentName, ahead: &Ahead) {

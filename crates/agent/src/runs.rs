@@ -128,6 +128,30 @@ pub fn open_runs(home: &Home, component: &ComponentName) -> Result<Vec<Open>, Fa
     Ok(open)
 }
 
+/// The outcomes of runs that failed to install `to`, oldest first.
+///
+/// # Errors
+/// [`Failure::Host`].
+pub fn failed_runs(
+    home: &Home,
+    component: &ComponentName,
+    to: &ReleaseId,
+) -> Result<Vec<Outcome>, Failure> {
+    let mut failed = Vec::new();
+    let Ok(entries) = home.component(component).runs().read_dir_utf8() else {
+        return Ok(failed);
+    };
+    for entry in entries.filter_map(Result::ok) {
+        let Ok(run) = entry.file_name().parse::<RunId>() else { continue };
+        failed.extend(load_outcome(home, component, run)?.filter(|outcome| {
+            let bad = matches!(outcome.result, RunResult::Refused | RunResult::Reverted);
+            bad && outcome.to == *to
+        }));
+    }
+    failed.sort_by_key(|outcome| outcome.at);
+    Ok(failed)
+}
+
 /// What a run installs, by its copy of the order. A run without one never began.
 fn release_of(run: &camino::Utf8Path) -> Result<Option<ReleaseId>, HostError> {
     let Some(bytes) = disk::read(&run.join("order.json"))? else { return Ok(None) };

@@ -306,8 +306,8 @@ pub(super) fn clear(
     for release in &chosen {
         change_slots(agent, name, |slots| clear_quarantine(slots, release))?;
     }
-    if gave_up.is_some() {
-        Attempts::default().save(&path)?;
+    {
+        Attempts::cleared(agent.now().wall).save(&path)?;
     }
     let mut cleared: Vec<_> = chosen.iter().map(|release| release.version.to_string()).collect();
     cleared.extend(gave_up.map(|failed| failed.release.version.to_string()));

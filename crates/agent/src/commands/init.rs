@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use camino::Utf8Path;
 use handover_hoststeps::disk::{self, SlotsStore};
 use handover_model::{
-    AgentName, ComponentName, Digest, LAUNCHER_PROTOCOL, Readiness, Recipe, ReleaseId, RunId, Slot,
-    Slots, StopSpec,
+    AgentName, ComponentName, Digest, LAUNCHER_PROTOCOL, MANIFEST_FORMAT, Readiness, Recipe,
+    ReleaseId, RunId, Slot, Slots, StopSpec,
 };
 use serde::Serialize;
 
@@ -18,6 +18,7 @@ use crate::failure::{Exit, Failure};
 use crate::fetch::parse_address;
 use crate::policy::parse_policy;
 use crate::repository::{RepositoryError, join};
+use crate::unpack::MANIFEST;
 
 /// The component that is this program.
 pub(crate) const SELF: &str = "handover-agent";
@@ -159,8 +160,20 @@ fn seed_own_slot(agent: &mut Agent) -> Result<Option<ReleaseId>, Failure> {
     if let Some(launcher) = beside(agent, "handover-launch")? {
         disk::write(&directory.join("bin/handover-launch"), &launcher, 0o755)?;
     }
+    // What takes over from this slot reads its manifest, as that of any other.
+    let manifest = serde_json::json!({
+        "format": MANIFEST_FORMAT, "component": name, "version": release.version, "sequence": 0,
+        "upgrades_from": "*", "notes": "put here by `handover-agent init`",
+        "service": {
+            "executable": "bin/handover-agent",
+            "arguments": ["--root", agent.home.root(), "follow"],
+            "readiness": "notify",
+        },
+    });
+    disk::make_dir(&directory.join("handover"))?;
+    disk::write(&directory.join(MANIFEST), manifest.to_string().as_bytes(), 0o644)?;
     let mut files = std::collections::BTreeMap::new();
-    for name in ["bin/handover-agent", "bin/handover-launch"] {
+    for name in ["bin/handover-agent", "bin/handover-launch", MANIFEST] {
         if let Some(bytes) = read_program(&directory.join(name))? {
             files.insert(name.into(), Digest::of(&bytes));
         }

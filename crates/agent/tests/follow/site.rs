@@ -42,6 +42,13 @@ pub(crate) fn web() -> ComponentName {
     "web".parse().unwrap()
 }
 
+fn own() -> ComponentName {
+    "handover-agent".parse().unwrap()
+}
+
+/// A package's files: path, mode, content.
+type Entries<'a> = [(&'a str, u32, &'a [u8])];
+
 impl Site {
     /// An empty repository with a role for `web`.
     pub(crate) fn new() -> Self {
@@ -52,9 +59,11 @@ impl Site {
         published.put_root(signed(&root, &key(1))).unwrap();
         let mut targets = TargetsDoc::empty(1, expires);
         targets.change_component(&web(), &[key(4).public()], &[], Some(1)).unwrap();
+        targets.change_component(&own(), &[key(5).public()], &[], Some(1)).unwrap();
         published.roles.insert("targets".into(), signed(&targets, &key(1)));
         let role = TargetsDoc::empty(1, expires);
         published.roles.insert("component-web".into(), signed(&role, &key(4)));
+        published.roles.insert("component-handover-agent".into(), signed(&role, &key(5)));
         let files = Files::default();
         let base = serve(Arc::clone(&files));
         let mut site = Self { dir: tempfile::tempdir().unwrap(), base, files, published };
@@ -106,6 +115,28 @@ impl Site {
         self.publish_package(version, sequence, &service, &sleep, &upgrade);
     }
 
+    /// Publishes this very agent as a release of itself.
+    pub(crate) fn publish_agent(&mut self, version: &str, sequence: u64) {
+        let manifest = format!(
+            r#"{{"format":1,"component":"handover-agent","version":"{version}",
+            "sequence":{sequence},"upgrades_from":"*",
+            "service":{{"executable":"bin/handover-agent",
+              "arguments":["--root","${{root}}/../..","follow"],"readiness":"notify"}},
+            "trial":{{"window":"30s","boots":2}},
+            "health":{{"stable_for":"200ms","every":"100ms","successes":2,"failures":2}}}}"#
+        );
+        let agent = std::fs::read(env!("CARGO_BIN_EXE_handover-agent")).unwrap();
+        let upgrade = std::fs::read(env!("CARGO_BIN_EXE_handover-upgrade")).unwrap();
+        let launch = std::fs::read(env!("CARGO_BIN_EXE_handover-launch")).unwrap();
+        let entries: [(&str, u32, &[u8]); 4] = [
+            ("bin/handover-agent", 0o755, &agent),
+            ("bin/handover-launch", 0o755, &launch),
+            ("handover/release.json", 0o644, manifest.as_bytes()),
+            ("handover/upgrade", 0o755, &upgrade),
+        ];
+        self.publish_entries(&own(), &key(5), &manifest, &entries);
+    }
+
     fn publish_package(
         &mut self,
         version: &str,
@@ -125,24 +156,34 @@ impl Site {
             ("handover/release.json", 0o644, manifest.as_bytes()),
             ("handover/upgrade", 0o755, entrypoint),
         ];
+        self.publish_entries(&web(), &key(4), &manifest, &entries);
+    }
+
+    fn publish_entries(
+        &mut self,
+        component: &ComponentName,
+        signer: &SigningKey,
+        manifest: &str,
+        entries: &Entries<'_>,
+    ) {
         let mut tar = tar::Builder::new(Vec::new());
         for (name, mode, content) in entries {
             let mut header = tar::Header::new_gnu();
-            header.set_mode(mode);
+            header.set_mode(*mode);
             header.set_size(content.len().try_into().unwrap());
-            tar.append_data(&mut header, name, content).unwrap();
+            tar.append_data(&mut header, name, *content).unwrap();
         }
         let archive = zstd::encode_all(tar.into_inner().unwrap().as_slice(), 1).unwrap();
-        let parsed: Manifest = serde_json::from_str(&manifest).unwrap();
+        let parsed: Manifest = serde_json::from_str(manifest).unwrap();
         let bytes = entries.iter().map(|(_, _, content)| content.len()).sum::<usize>();
         let digest = Digest::of(manifest.as_bytes());
-        let platform = "any".parse().unwrap();
-        let facts = parsed.facts(platform, digest, bytes.try_into().unwrap(), 5);
-        let mut role = self.published.component(&web()).unwrap().next(tomorrow());
+        let (bytes, count) = (bytes.try_into().unwrap(), entries.len().try_into().unwrap());
+        let facts = parsed.facts("any".parse().unwrap(), digest, bytes, count);
+        let mut role = self.published.component(component).unwrap().next(tomorrow());
         let digest = Digest::of(&archive);
         role.add_package(&facts, archive.len().try_into().unwrap(), digest).unwrap();
-        self.published.roles.insert("component-web".into(), signed(&role, &key(4)));
-        let path = format!("/targets/web/{version}/{digest}.any.tar.zst");
+        self.published.roles.insert(format!("component-{component}"), signed(&role, signer));
+        let path = format!("/targets/{component}/{}/{digest}.any.tar.zst", parsed.version);
         self.files.lock().unwrap().insert(path, archive);
         self.publish_metadata();
     }

@@ -8,9 +8,9 @@ use crate::until;
 struct Launcher(Child);
 
 impl Launcher {
-    fn start(site: &Site) -> Self {
+    fn start(site: &Site, component: &str) -> Self {
         let mut command = Command::new(site.root().join("bin/handover-launch"));
-        Self(command.args(["--root", site.root().as_str(), "web"]).spawn().unwrap())
+        Self(command.args(["--root", site.root().as_str(), component]).spawn().unwrap())
     }
 }
 
@@ -30,7 +30,7 @@ fn web(site: &Site) -> serde_json::Value {
 fn a_release_arrives_the_next_takes_over_a_bad_one_reverts_and_a_person_goes_back() {
     let mut site = Site::new();
     site.init();
-    let _launcher = Launcher::start(&site);
+    let _launcher = Launcher::start(&site, "web");
     site.publish_stock("1.0.0", 1, true);
     let (code, out, said) = site.run(&["follow", "--once"]);
     assert_eq!(code, 0, "{out}{said}");
@@ -60,4 +60,25 @@ fn a_release_arrives_the_next_takes_over_a_bad_one_reverts_and_a_person_goes_bac
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("permit"), "{said}");
     assert_eq!(site.json(&["doctor"]), serde_json::json!([]));
+}
+
+#[test]
+fn the_agent_updates_itself_by_the_very_same_path_while_web_goes_on() {
+    let mut site = Site::new();
+    site.init();
+    let own = |site: &Site| site.json(&["status"])["components"][0].clone();
+    let _web = Launcher::start(&site, "web");
+    let _agent = Launcher::start(&site, "handover-agent");
+    site.publish_stock("1.0.0", 1, true);
+    until("the seeded agent installed web", || web(&site)["state"] == "running");
+    let pid = web(&site)["process"]["pid"].clone();
+
+    site.publish_agent("0.2.0", 1);
+    until("the agent is the new one", || own(&site)["current"] == "0.2.0");
+    until("it runs, proved", || own(&site)["state"] == "running");
+    assert_eq!(own(&site)["process"]["version"], "0.2.0");
+    assert_eq!(web(&site)["process"]["pid"], pid, "web noticed nothing");
+
+    site.publish_stock("1.1.0", 2, true);
+    until("the new agent updates web", || web(&site)["process"]["version"] == "1.1.0");
 }
