@@ -99,9 +99,13 @@ pub(super) fn health(
 fn fill_check(check: &mut Check, places: &Places, slot: &Utf8Path) -> Result<(), Refused> {
     let place = format!("health check {}", check.name);
     match &mut check.kind {
-        CheckKind::Http { url, .. } | CheckKind::Reach { url, .. } => {
+        CheckKind::Http { url, contains, .. } => {
             *url = fill(places, &place, url)?;
+            if let Some(wanted) = contains {
+                *wanted = fill(places, &place, wanted)?;
+            }
         }
+        CheckKind::Reach { url, .. } => *url = fill(places, &place, url)?,
         CheckKind::Tcp { address, .. } => *address = fill(places, &place, address)?,
         CheckKind::Exec { command, .. } => {
             let filled = fill_all(places, &place, command)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use handover_model::{Digest, IdGen, Quarantined, RunId, Slots, Timestamp};
+use handover_model::{CheckKind, Digest, IdGen, Quarantined, RunId, Slots, Timestamp};
 use serde_json::json;
 
 use super::*;
@@ -136,6 +136,20 @@ fn a_first_release_pauses_nothing_and_starts_with_empty_state() {
     assert!(!ids(&plan).contains(&"pause") && !ids(&plan).contains(&"guard"));
     let prepare: PrepareState = inputs(&plan, "state");
     assert_eq!((prepare.from, prepare.migrations.len()), (None, 0));
+}
+
+#[test]
+fn a_check_asks_for_this_hosts_address_and_for_this_releases_answer() {
+    let check = json!({"name": "answers", "http": {
+        "url": "http://127.0.0.1:${param.port}/", "contains": "version ${version}"}});
+    let new = manifest("1.1.0", json!({"health": {"checks": [check]}}));
+    let plan = compile(&order(None, "1.1.0"), &new, &facts(None)).unwrap();
+    let watch: WatchHealth = inputs(&plan, "watch");
+    let CheckKind::Http { url, contains, .. } = &watch.health.checks[0].kind else {
+        panic!("another kind of check")
+    };
+    assert_eq!(url, "http://127.0.0.1:8080/");
+    assert_eq!(contains.as_deref(), Some("version 1.1.0"));
 }
 
 #[test]
