@@ -55,9 +55,9 @@ pub(crate) struct Stop {
 impl Stop {
     /// From now on SIGTERM and SIGINT ask, and no longer kill.
     pub(crate) fn on_signals() -> io::Result<Self> {
-        let (asked, asker) = UnixStream::pair()?;
+        let (asked, signalled) = UnixStream::pair()?;
         for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-            signal_hook::low_level::pipe::register(signal, asker.try_clone()?)?;
+            signal_hook::low_level::pipe::register(signal, signalled.try_clone()?)?;
         }
         Ok(Self { asked: Arc::new(asked) })
     }

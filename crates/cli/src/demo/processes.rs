@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::real_world::{Clock, Stop};
+use crate::real_world::Clock;
 
 /// How a command ended and what it said.
 #[derive(Debug)]
@@ -61,7 +61,6 @@ pub(super) fn run_well(program: &Path, arguments: &[&str]) -> anyhow::Result<End
 pub(super) struct Daemon {
     name: String,
     child: Child,
-    stop: Stop,
 }
 
 /// How long a program that was asked to end may take.
@@ -74,7 +73,6 @@ impl Daemon {
         program: &Path,
         arguments: &[&str],
         log: &Path,
-        stop: &Stop,
     ) -> anyhow::Result<Self> {
         let log = File::options()
             .create(true)
@@ -88,7 +86,7 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .with_context(|| format!("could not start {}", program.display()))?;
-        Ok(Self { name: name.to_owned(), child, stop: stop.clone() })
+        Ok(Self { name: name.to_owned(), child })
     }
 
     /// Its process id.

@@ -31,22 +31,11 @@ impl Story {
         say(&format!("{}. {title}", self.chapters));
     }
 
-    /// Says something, broken into lines.
-    pub(super) fn tell(&self, text: &str) {
-        for line in broken(text, WIDTH - INDENT.len()) {
-            say(&format!("{INDENT}{line}"));
-        }
-    }
-
-    /// Shows a command that a person could type.
-    pub(super) fn command(&self, text: &str) {
-        say(&format!("{INDENT}$ {text}"));
-    }
-
     /// Says what was checked by looking, and what came of it.
     pub(super) fn check(&mut self, what: &str, found: Result<String, String>) {
         self.checks += 1;
-        let (mark, detail) = match &found {
+        let is_well = found.is_ok();
+        let (mark, detail) = match found {
             Ok(detail) => ("ok", detail),
             Err(detail) => ("NO", detail),
         };
@@ -56,7 +45,7 @@ impl Story {
         for line in lines {
             say(&format!("{INDENT}     {line}"));
         }
-        if found.is_err() {
+        if !is_well {
             self.failures.push(text);
         }
     }
@@ -79,6 +68,18 @@ impl Story {
     fn time(&self) -> String {
         format!("{:>5.1}s", self.elapsed().as_secs_f64())
     }
+}
+
+/// Says something, broken into lines.
+pub(super) fn tell(text: &str) {
+    for line in broken(text, WIDTH - INDENT.len()) {
+        say(&format!("{INDENT}{line}"));
+    }
+}
+
+/// Shows a command that a person could type.
+pub(super) fn command(text: &str) {
+    say(&format!("{INDENT}$ {text}"));
 }
 
 /// Prints a line at once. A reader that went away ends nothing: the demo still cleans up.

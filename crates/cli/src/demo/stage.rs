@@ -1,0 +1,156 @@
+//! The stage: everything that the chapters act on, how they wait for what they expect, and how it
+//! is all cleared away.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::catalogue::Programs;
+use super::clients::{Clients, Tally};
+use super::file_server::FileServer;
+use super::host::{Host, processes_under};
+use super::publisher::Publisher;
+use super::story::Story;
+use crate::real_world::{Clock, Stop};
+
+/// How often a condition is looked at while it is waited for.
+const GLANCE: Duration = Duration::from_millis(40);
+/// How long the demo's processes may take to end.
+const ENDING: Duration = Duration::from_secs(15);
+
+/// Everything that the demo acts on.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) story: Story,
+    pub(super) stop: Stop,
+    pub(super) programs: Programs,
+    pub(super) publisher: Publisher,
+    pub(super) server: FileServer,
+    pub(super) hosts: Vec<Host>,
+    pub(super) clients: Option<Clients>,
+    directory: PathBuf,
+    clock: Clock,
+}
+
+/// The demo was asked to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+pub(super) struct Stopped;
+
+impl Stage {
+    /// Sets the stage under `directory`.
+    pub(super) fn set(directory: &Path, stop: Stop) -> anyhow::Result<Self> {
+        let clock = Clock::start();
+        let programs = Programs::find()?;
+        for part in ["hosts", "logs", "attacks"] {
+            let part = directory.join(part);
+            fs::create_dir_all(&part)
+                .with_context(|| format!("could not make {}", part.display()))?;
+        }
+        let publisher = Publisher::new(&programs.path("handover"), directory);
+        let server = FileServer::start(&publisher.public()).context("could not serve files")?;
+        Ok(Self {
+            story: Story::begin(clock),
+            stop,
+            programs,
+            publisher,
+            server,
+            hosts: Vec::new(),
+            clients: None,
+            directory: directory.to_owned(),
+            clock,
+        })
+    }
+
+    /// The demo's directory.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where programs that go on running write what they say.
+    pub(super) fn logs(&self) -> PathBuf {
+        self.directory.join("logs")
+    }
+
+    /// Starts the clients.
+    pub(super) fn start_clients(&mut self) {
+        let ports: Vec<u16> = self.hosts.iter().map(|host| host.port).collect();
+        self.clients = Some(Clients::start(&ports, self.clock));
+    }
+
+    /// What the clients saw since the last call.
+    pub(super) fn tally(&self) -> Tally {
+        self.clients.as_ref().map(Clients::take).unwrap_or_default()
+    }
+
+    /// Waits until `look` is content with every host, at most `deadline`, and puts the outcome
+    /// into the story. `look` answers with what it saw, or with what it misses.
+    pub(super) fn expect_everywhere(
+        &mut self,
+        what: &str,
+        deadline: Duration,
+        look: impl Fn(&Host) -> anyhow::Result<String>,
+    ) -> anyhow::Result<()> {
+        let until = self.clock.now().mono + deadline;
+        loop {
+            let seen: Vec<_> = self.hosts.iter().map(&look).collect();
+            let missing = seen.iter().filter_map(|seen| seen.as_ref().err()).next_back();
+            let Some(missing) = missing else {
+                let mut all: Vec<String> = seen.into_iter().flatten().collect();
+                all.dedup();
+                self.story.check(what, Ok(all.join(", ")));
+                return Ok(());
+            };
+            if self.clock.now().mono >= until {
+                let missing = format!("not within {deadline:?}: {missing:#}");
+                self.story.check(what, Err(missing));
+                return Ok(());
+            }
+            if self.stop.wait(GLANCE) {
+                bail!(Stopped);
+            }
+        }
+    }
+
+    /// Waits for a length of time, unless the demo is asked to stop.
+    pub(super) fn rest(&self, length: Duration) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.stop.wait(length), Stopped);
+        Ok(())
+    }
+
+    /// Ends everything that was started, and reports what would not go.
+    pub(super) fn clear(&mut self) -> Result<String, String> {
+        self.clients = None;
+        for host in &self.hosts {
+            host.ask_to_end();
+        }
+        let started: usize = 2 * self.hosts.len();
+        self.hosts.clear();
+        let until = self.clock.now().mono + ENDING;
+        loop {
+            let left = processes_under(&self.directory);
+            if left.is_empty() {
+                return Ok(format!("{started} launchers and all that they started have ended"));
+            }
+            if self.clock.now().mono >= until {
+                end_by_force(&left);
+                let names: Vec<_> =
+                    left.iter().map(|(pid, name)| format!("{pid} ({name})")).collect();
+                return Err(format!("had to be killed: {}", names.join(", ")));
+            }
+            std::thread::park_timeout(GLANCE);
+        }
+    }
+}
+
+/// Kills what runs under the demo's own directory, by process id.
+fn end_by_force(left: &[(u32, String)]) {
+    for (pid, _) in left {
+        if let Some(pid) = i32::try_from(*pid).ok().and_then(rustix::process::Pid::from_raw) {
+            // It may just have ended by itself.
+            let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
