@@ -13,6 +13,7 @@ mod repository;
 mod served;
 mod source;
 mod tidy;
+mod tuf_client;
 mod wait;
 
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ enum Chore {
     Hosts(hosts::Options),
     /// Kill an update's processes, or fail their calls, wherever they make something durable.
     Campaign(campaign::Options),
+    /// Act as a TUF client, for the public conformance suite.
+    TufClient(tuf_client::Options),
     /// Run a program, count the calls that make things durable, and inject a fault at one.
     #[command(hide = true)]
     Trace(campaign::tracer::Options),
@@ -47,6 +50,7 @@ fn main() -> anyhow::Result<ExitCode> {
             dist::report(&made, options.profile).map(|()| ExitCode::SUCCESS)
         }
         Chore::Hosts(options) => hosts::run(&options),
+        Chore::TufClient(options) => tuf_client::run(&options).map(|()| ExitCode::SUCCESS),
         Chore::Campaign(options) => campaign::run(&options),
         Chore::Trace(options) => campaign::tracer::run(&options),
     }

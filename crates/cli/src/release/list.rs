@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
+use handover_engine::graph::{From, Graph, Offer, View, render};
 use handover_model::{ComponentName, Digest, ReleaseFacts, Version};
 use handover_trust::author::TargetsDoc;
 use serde::Serialize;
@@ -130,40 +131,25 @@ pub(super) fn graph(
     out: &Out,
 ) -> Result<(), ReleaseError> {
     let shelf = Shelf::open(repository)?;
-    let mut releases = BTreeMap::new();
-    for package in load(&shelf, component)? {
-        releases.entry(package.facts.version.clone()).or_insert(package.facts);
-    }
-    let edges: BTreeMap<_, Vec<_>> = releases
-        .iter()
-        .map(|(version, to)| {
-            let from = releases.values().filter(|from| takes_over(to, from));
-            (version.clone(), from.map(|from| from.version.clone()).collect())
+    let offers: Vec<Offer> = load(&shelf, component)?
+        .into_iter()
+        .map(|package| Offer { facts: package.facts, digest: package.sha256 })
+        .collect();
+    let graph = Graph::new(&offers, &View::default());
+    let edges: BTreeMap<String, Vec<String>> = graph
+        .nodes()
+        .map(|to| {
+            let before = graph.nodes().filter(|from| follows(&graph, &from.facts, &to.facts));
+            let before = before.map(|from| from.facts.version.to_string()).collect();
+            (to.facts.version.to_string(), before)
         })
         .collect();
-    out.result(&edges, |edges| {
-        let mut rows = vec![["RELEASE", "SEQUENCE", "TAKES OVER FROM"].map(str::to_owned).to_vec()];
-        for (version, from) in edges {
-            let facts = releases.get(version);
-            let mark = facts.map_or("", |facts| match (facts.floor, &facts.revoked) {
-                (_, Some(_)) => " (revoked)",
-                (true, None) => " (floor)",
-                (false, None) => "",
-            });
-            let sequence = facts.map_or(0, |facts| facts.sequence);
-            let from: Vec<_> = from.iter().map(ToString::to_string).collect();
-            let from =
-                if from.is_empty() { "nothing published".to_owned() } else { from.join(", ") };
-            rows.push(vec![format!("{version}{mark}"), sequence.to_string(), from]);
-        }
-        table(&rows)
-    });
+    let text = render(&graph, None, handover_engine::graph::Format::Text).unwrap_or_default();
+    out.result(&edges, |_| text);
     Ok(())
 }
 
-/// DESIGN 5.5: B takes over from A when its range holds A and it was produced later, or when it
-/// names A.
-fn takes_over(to: &ReleaseFacts, from: &ReleaseFacts) -> bool {
-    let later = to.upgrades_from.holds(&from.version) && to.sequence > from.sequence;
-    to.version != from.version && (later || to.also_from.contains(&from.version))
+fn follows(graph: &Graph<'_>, from: &ReleaseFacts, to: &ReleaseFacts) -> bool {
+    let start = From { version: from.version.clone(), sequence: from.sequence };
+    from.version != to.version && graph.why_no_edge(&start, to).is_none()
 }
