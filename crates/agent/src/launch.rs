@@ -21,6 +21,7 @@ mod child;
 mod exec_stage;
 mod fds;
 mod inbox;
+mod memory;
 mod notify;
 mod processes;
 mod record;

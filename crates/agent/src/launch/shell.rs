@@ -22,6 +22,7 @@ use rustix::process::{Pid, Signal};
 use super::LaunchError;
 use super::child::{Child, Stage};
 use super::inbox::Inbox;
+use super::memory;
 use super::notify::Notify;
 use super::processes::{self, Swept};
 use super::record::{Record, chain};
@@ -123,6 +124,9 @@ impl Shell {
             .core
             .next_deadline()
             .map(|at| Timespec::try_from(at.saturating_sub(now)).unwrap_or_default());
+        if timeout.as_ref().is_none_or(|wait| wait.tv_sec > 0) {
+            memory::give_back_text();
+        }
         let mut fds = vec![
             PollFd::new(&self.signals, PollFlags::IN),
             PollFd::new(&self.inbox, PollFlags::IN),
