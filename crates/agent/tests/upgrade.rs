@@ -1,6 +1,8 @@
 //! The stock entrypoint, its watcher and the launcher, as the executables that they are, on a root
 //! in a directory of each test's own.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail their test")]
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
@@ -64,6 +66,10 @@ impl Root {
     /// A package as the agent unpacks it. Its service sleeps; its state is one file, `schema`.
     fn package(&self, version: &str, sequence: u64, more: Value) -> ReleaseId {
         let digest = Digest::of(format!("package {version}").as_bytes());
+        self.package_as(version, digest, sequence, more)
+    }
+
+    fn package_as(&self, version: &str, digest: Digest, sequence: u64, more: Value) -> ReleaseId {
         let package = self.layout.incoming(&digest);
         let migrate = "#!/bin/sh\nset -e\ncat $1/schema >> $1/history\necho $2 > $1/schema\n";
         let manifest = manifest(version, sequence, more);
@@ -122,6 +128,13 @@ impl Root {
         let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         Answer { run, code: output.status.code(), lines, errors }
+    }
+
+    fn install(&mut self, release: &ReleaseId, sequence: u64) {
+        let order = self.order(release, sequence);
+        let answer = self.run(&order);
+        assert_eq!(answer.code, Some(0), "{}\n{}", answer.errors, self.told(answer.run));
+        self.expect(answer.run, RunResult::Done, &release.version.to_string());
     }
 
     fn upgrade(&mut self, version: &str, sequence: u64, more: Value) -> (Order, Answer) {
@@ -440,4 +453,55 @@ fn a_watcher_that_is_killed_is_replaced_by_resume() {
     assert_eq!(root.verb("resume", &order).code, Some(0));
     root.expect(order.run, RunResult::Done, "1.1.0");
     assert_eq!(root.verb("resume", &order).code, Some(0));
+}
+
+/// The frozen driver and the frozen order of contract 1, against the entrypoint as it is today.
+#[test]
+fn the_oldest_agents_driver_hands_over_to_todays_entrypoint() {
+    #[derive(serde::Deserialize)]
+    struct Vector {
+        name: String,
+        change: serde_json::Map<String, Value>,
+        answer: String,
+    }
+    let contract = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract/v1");
+    let read = |name: &str| std::fs::read_to_string(contract.join(name)).unwrap();
+    let vectors: Vec<Vector> = serde_json::from_str(&read("vectors.json")).unwrap();
+    let mut root = Root::new(10);
+    let old = root.package_as("1.0.0", "1".repeat(64).parse().unwrap(), 1, json!({}));
+    root.install(&old, 1);
+    let digest: Digest = "2".repeat(64).parse().unwrap();
+    let wants = json!({"parameters": {"greeting": {}}});
+    root.package_as("1.1.0", digest, 2, wants);
+    let recorded = read("order.json").replace("@ROOT@", root.layout.root().as_str());
+    let package = root.layout.incoming(&digest);
+    // The one that is carried out comes last: after it there is nothing to refuse from.
+    let (refusals, carried): (Vec<_>, Vec<_>) =
+        vectors.into_iter().partition(|vector| vector.answer == "refused");
+    assert!(refusals.len() > 8 && carried.len() == 1);
+    for vector in refusals.into_iter().chain(carried) {
+        let generation = root.slots().generation;
+        let mut order: Value = serde_json::from_str(&recorded).unwrap();
+        let fields = order.as_object_mut().unwrap();
+        for (field, value) in vector.change {
+            if value.is_null() {
+                fields.remove(&field);
+            } else {
+                fields.insert(field, value);
+            }
+        }
+        let path = root.layout.root().join("recorded.json");
+        disk::write(&path, order.to_string().as_bytes(), 0o644).unwrap();
+        let driver = Command::new("/bin/sh")
+            .args([contract.join("driver.sh").as_str(), package.as_str(), path.as_str()])
+            .output()
+            .unwrap();
+        let answer = String::from_utf8(driver.stdout).unwrap();
+        assert_eq!(answer.trim(), vector.answer, "{}", vector.name);
+        if vector.answer == "refused" {
+            assert_eq!(root.slots().generation, generation, "{}", vector.name);
+            assert_eq!(root.running().as_deref(), Some("1.0.0"), "{}", vector.name);
+        }
+    }
+    root.expect("run_019a0000000070008000000000000002".parse().unwrap(), RunResult::Done, "1.1.0");
 }

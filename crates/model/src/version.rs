@@ -28,7 +28,7 @@ pub enum VersionError {
 
 impl Version {
     /// A plain `major.minor.patch`.
-    pub fn new(major: u64, minor: u64, patch: u64) -> Self {
+    pub const fn new(major: u64, minor: u64, patch: u64) -> Self {
         Self(semver::Version::new(major, minor, patch))
     }
 }

@@ -217,7 +217,7 @@ impl<'a> Compiler<'a> {
 
     /// What the running version can't notice.
     fn inside(&self, specs: &mut Specs) -> Result<(), Refused> {
-        specs.add(steps::PREFLIGHT, 1, Some(MINUTE), &self.preflight()?);
+        specs.add(steps::PREFLIGHT, 3, Some(MINUTE), &self.preflight()?);
         if self.facts.package != self.slot {
             specs.add(steps::INSTALL, 3, Some(MINUTE), &self.install());
         }
@@ -328,11 +328,11 @@ impl<'a> Compiler<'a> {
         let swap_limit = Millis(self.old_grace().0.saturating_add(30_000));
         // A first release waits for whoever starts its launcher, as long as that takes.
         let swap_limit = self.facts.slots.current.as_ref().map(|_| swap_limit);
-        specs.add(steps::SWAP, 1, swap_limit, &SwapSlots { watched: self.watched() });
+        specs.add(steps::SWAP, 3, swap_limit, &SwapSlots { watched: self.watched() });
         // The launcher's own rule comes first; this one is for a launcher that is gone.
         let watch_limit = Millis(window.0.saturating_add(self.old_grace().0).saturating_add(5000));
         let watch = WatchHealth { watched: self.watched(), health: self.health.clone() };
-        specs.add(steps::WATCH, 1, Some(watch_limit), &watch);
+        specs.add(steps::WATCH, 3, Some(watch_limit), &watch);
         let release = self.order.to.clone();
         specs.add(steps::COMMIT, 3, Some(MINUTE), &CommitSlots { component, run, release });
         Ok(())
@@ -358,7 +358,7 @@ impl<'a> Compiler<'a> {
             let pause =
                 PauseSlots { component: component.clone(), run: self.order.run, window: budget };
             let limit = Millis(self.old_grace().0.saturating_add(15_000));
-            specs.add(steps::PAUSE, 1, Some(limit), &pause);
+            specs.add(steps::PAUSE, 3, Some(limit), &pause);
         }
         let prepare = PrepareState {
             component,
@@ -372,7 +372,7 @@ impl<'a> Compiler<'a> {
             user: self.manifest.service.user.clone(),
             paused,
         };
-        specs.add(steps::STATE, 1, Some(budget), &prepare);
+        specs.add(steps::STATE, 3, Some(budget), &prepare);
         Ok(paused)
     }
 
@@ -417,7 +417,7 @@ impl<'a> Compiler<'a> {
         specs.add(steps::RETENTION, 3, Some(TEN_MINUTES), &keep);
         if self.manifest.return_within.is_some() && self.facts.slots.current.is_some() {
             let guard = GuardHealth { watched: self.watched(), health: self.health.clone() };
-            specs.add(steps::GUARD, 1, None, &guard);
+            specs.add(steps::GUARD, 3, None, &guard);
         }
         Ok(())
     }
