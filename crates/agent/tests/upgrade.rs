@@ -108,7 +108,7 @@ impl Root {
         let path = self.layout.root().join("order.json");
         disk::write(&path, &serde_json::to_vec(order).unwrap(), 0o644).unwrap();
         let program = self.layout.incoming(&order.to.digest).join("handover/upgrade");
-        self.call(&program, order.run, &["run", "--contract", "1", "--order", path.as_str()])
+        Self::call(&program, order.run, &["run", "--contract", "1", "--order", path.as_str()])
     }
 
     /// A verb for a run that began, by the entrypoint wherever its package lies now.
@@ -119,10 +119,10 @@ impl Root {
         let run = order.run.to_string();
         let root = self.layout.root().as_str();
         let arguments = [verb, "--root", root, "--component", "web", "--run", &run];
-        self.call(&package.join("handover/upgrade"), order.run, &arguments)
+        Self::call(&package.join("handover/upgrade"), order.run, &arguments)
     }
 
-    fn call(&self, program: &Utf8Path, run: RunId, arguments: &[&str]) -> Answer {
+    fn call(program: &Utf8Path, run: RunId, arguments: &[&str]) -> Answer {
         let output = Command::new(program).args(arguments).env_clear().output().unwrap();
         let lines = String::from_utf8(output.stdout).unwrap();
         let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -434,7 +434,7 @@ impl Root {
     fn run_installed(&self, order: &Order) -> Answer {
         let path = self.layout.root().join("order.json");
         let program = self.layout.release(&order.to).join("handover/upgrade");
-        self.call(&program, order.run, &["run", "--contract", "1", "--order", path.as_str()])
+        Self::call(&program, order.run, &["run", "--contract", "1", "--order", path.as_str()])
     }
 }
 

@@ -73,7 +73,7 @@ impl FakeHost {
         effect: impl FnOnce(&mut Machine) -> Result<T, HostError>,
     ) -> Result<T, HostError> {
         let machine = &mut *self.machine.borrow_mut();
-        let (name, writes) = (call.name, call.writes);
+        let (name, writes, splits) = (call.name, call.writes, call.splits);
         if machine.down.is_some() {
             return Err(broken(name, path));
         }
@@ -91,7 +91,8 @@ impl FakeHost {
             let before = machine.tree.clone();
             // The caller learns of the fault alone.
             drop(effect(machine));
-            if fault.how == How::CrashWithin {
+            // What is atomic, such as a rename, is never found half done.
+            if fault.how == How::CrashWithin && splits {
                 machine.tree.half_way_from(&before);
             }
             invariants::after_change(machine);
