@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(failure) => {
-            output::error(&Chain(failure.error.as_ref()).to_string());
+            out.failure(failure.name, failure.code, &Chain(failure.error.as_ref()).to_string());
             ExitCode::from(failure.code)
         }
     }
@@ -73,23 +73,24 @@ fn main() -> ExitCode {
 struct Failure {
     error: anyhow::Error,
     code: u8,
+    name: &'static str,
 }
 
 impl From<repo::RepoError> for Failure {
     fn from(error: repo::RepoError) -> Self {
-        Self { code: error.exit_code(), error: error.into() }
+        Self { code: error.exit_code(), name: error.code(), error: error.into() }
     }
 }
 
 impl From<release::ReleaseError> for Failure {
     fn from(error: release::ReleaseError) -> Self {
-        Self { code: error.exit_code(), error: error.into() }
+        Self { code: error.exit_code(), name: error.code(), error: error.into() }
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { error, code: 1 }
+        Self { error, code: 1, name: "failed" }
     }
 }
 

@@ -47,6 +47,15 @@ impl Out {
         let _gone = writeln!(std::io::stdout(), "{}", text.trim_end());
     }
 
+    /// Why a command failed, never silent; programs get it as docs/exit-codes.md says.
+    pub(crate) fn failure(&self, name: &str, exit: u8, text: &str) {
+        if self.format == Format::Json {
+            let told = serde_json::json!({ "error": name, "exit": exit, "message": text });
+            let _gone = writeln!(std::io::stdout(), "{told}");
+        }
+        say(&format!("error: {text}"));
+    }
+
     /// A bar over `bytes`; draws nothing without a terminal, with `--quiet`, or for less than a
     /// second's work.
     pub(crate) fn bar(&self, what: &'static str, bytes: u64) -> ProgressBar {
@@ -65,11 +74,6 @@ impl Out {
 /// A warning, never silent.
 pub(crate) fn warn(text: &str) {
     say(&format!("warning: {text}"));
-}
-
-/// An error, never silent.
-pub(crate) fn error(text: &str) {
-    say(&format!("error: {text}"));
 }
 
 fn say(text: &str) {

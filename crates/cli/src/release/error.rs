@@ -66,6 +66,18 @@ impl ReleaseError {
         move |source| Self::Repo(RepoError::Io { act, path, source })
     }
 
+    /// A name for programs that keeps its meaning.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Repo(error) => error.code(),
+            Self::Malformed { .. } => "release.malformed",
+            Self::Problems { .. } => "release.contradiction",
+            Self::Payload { .. } => "release.payload",
+            Self::OpenPgp { .. } => "release.openpgp",
+            Self::NotPublished { .. } => "release.not-published",
+        }
+    }
+
     /// The code that docs/exit-codes.md gives it.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {

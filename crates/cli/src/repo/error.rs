@@ -111,6 +111,24 @@ impl RepoError {
         }
     }
 
+    /// A name for programs that keeps its meaning.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Disk(_) | Self::Io { .. } => "repo.disk",
+            Self::Verify(error) => error.code(),
+            Self::Author(_) => "repo.document",
+            Self::Key { .. } => "repo.key",
+            Self::NoPassphrase { .. } => "repo.no-passphrase",
+            Self::NotFound { .. } => "repo.not-found",
+            Self::NotARepository { .. } => "repo.none",
+            Self::Exists { .. } => "repo.exists",
+            Self::Busy { .. } => "repo.busy",
+            Self::Damaged { .. } => "repo.damaged",
+            Self::Unsigned { .. } => "repo.unsigned",
+            Self::Refused { .. } => "repo.refused",
+        }
+    }
+
     /// The code that docs/exit-codes.md gives it.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {

@@ -213,6 +213,9 @@ fn mistakes_have_their_own_exit_codes() {
     desk.refused(5, &["release", "show", "repo", "web", "9.9.9"]);
     desk.refused(2, &["release", "show", "repo", "web", "not-a-version"]);
     desk.refused(3, &["repo", "init", "repo", "--root-key", "keys/alice.pub"]);
+    let told = desk.try_run(&["--output", "json", "release", "list", "nowhere"]).stdout;
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!((&told["error"], &told["exit"]), (&"repo.none".into(), &5.into()));
     desk.write("repo/repository.json", "{", false);
     desk.refused(6, &["repo", "status", "repo"]);
 }
