@@ -2,6 +2,7 @@
 
 pub mod accepted;
 pub mod agent;
+pub mod asked;
 pub mod attempts;
 pub mod backoff;
 pub mod bandwidth;

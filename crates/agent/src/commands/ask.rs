@@ -12,11 +12,10 @@ use super::print::{Printer, wrap};
 use super::read_named;
 use crate::accepted::Accepted;
 use crate::agent::Agent;
+use crate::asked::{unknown_component, update_as_asked};
 use crate::attempts::Attempts;
 use crate::failure::{Exit, Failure};
-use crate::follow::{
-    Moved, change_slots, raise_floors, refresh_now, round, unknown_component, update_as_asked,
-};
+use crate::follow::{Moved, change_slots, raise_floors, refresh_now, round};
 use crate::install::Landed;
 use crate::news::News;
 use crate::outlook::{Ahead, Outlook};

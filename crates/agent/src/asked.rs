@@ -1,0 +1,112 @@
+//! An update that a person asked for: the same hops as following makes, one component only, and
+//! every failure is the command's.
+
+use handover_engine::choose::{Asked, Choice};
+use handover_model::{ComponentName, HostPolicy, Permit, Version};
+use handover_trust::Verified;
+
+use crate::accepted::Accepted;
+use crate::agent::Agent;
+use crate::failure::Failure;
+use crate::follow::{MOST_HOPS, Moved, ahead_of, perform, pick_up, raise_floors, refresh_now};
+use crate::install::Landed;
+use crate::outlook::Wish;
+
+/// What a person's wish came to: `update NAME [--to V]`.
+///
+/// # Errors
+/// [`Failure`] when it is refused, reverted or unknown.
+pub fn update_as_asked(
+    agent: &mut Agent,
+    policy: &HostPolicy,
+    name: &ComponentName,
+    to: Option<&Version>,
+    permit: Option<&[u8]>,
+) -> Result<Vec<Moved>, Failure> {
+    pick_up(agent, policy)?;
+    raise_floors(agent)?;
+    let refreshed = refresh_now(agent, policy)?;
+    let mut permits = Vec::new();
+    if let Some(bytes) = permit {
+        let now = agent.now().wall;
+        permits.push(handover_trust::verify_permit(
+            bytes,
+            &refreshed.catalog,
+            name,
+            &policy.agent,
+            now,
+        )?);
+    }
+    let mut moved = Vec::new();
+    for _hop in 0..MOST_HOPS {
+        let asked = to.map_or(Asked::Newest, Asked::For);
+        let wish = Wish { component: name, asked, permits: &permits };
+        let ahead = ahead_of(agent, policy, &refreshed, name, Some(wish))?
+            .ok_or_else(|| unknown_component(policy, name))?;
+        match &ahead.decision.choice {
+            Choice::UpToDate => return Ok(moved),
+            Choice::Hold(reason) => {
+                let (code, reason) = (reason.code(), reason.to_string());
+                return Err(Failure::Refused { code, reason });
+            }
+            Choice::Update { next, permit, .. } => {
+                if let (Some(id), Some(signed)) =
+                    (permit, permits.iter().find(|signed| Some(signed.id) == *permit))
+                {
+                    tracing::info!(permit = %id, "permit spent");
+                    spend(agent, policy, name, &next.facts.version, signed)?;
+                }
+                let to = next.id();
+                let landed = perform(agent, policy, &refreshed, &ahead)?;
+                let version = to.version.clone();
+                moved.push(Moved { component: name.clone(), to, landed: landed.clone() });
+                judge(name, version, landed)?;
+            }
+        }
+    }
+    Ok(moved)
+}
+
+fn judge(component: &ComponentName, to: Version, landed: Landed) -> Result<(), Failure> {
+    let component = component.clone();
+    match landed {
+        Landed::Committed => Ok(()),
+        Landed::Refused(reason) => Err(Failure::Refused {
+            code: "entrypoint-refused",
+            reason: format!("{component} {to}: {reason}"),
+        }),
+        Landed::Reverted(reason) => Err(Failure::Reverted { component, to, reason }),
+        Landed::Unknown(reason) => Err(Failure::Unknown { component, to, reason }),
+        Landed::OnTrial(_) => {
+            Err(Failure::Unknown { component, to, reason: "its trial goes on".to_owned() })
+        }
+        Landed::LeftAlone => Err(Failure::Stopped),
+    }
+}
+
+fn spend(
+    agent: &Agent,
+    policy: &HostPolicy,
+    name: &ComponentName,
+    to: &Version,
+    permit: &Verified<Permit>,
+) -> Result<(), Failure> {
+    let accepted = Accepted::of(&agent.home);
+    let _lock = accepted
+        .lock()?
+        .ok_or_else(|| Failure::Busy { component: name.clone(), holder: "unknown".to_owned() })?;
+    let ledger = accepted.ledger()?;
+    let spent = ledger.spend_permit(permit, &policy.agent, name, to, agent.now().wall)?;
+    accepted.save_ledger(&spent)
+}
+
+/// The error for a component that the policy does not list.
+pub fn unknown_component(policy: &HostPolicy, name: &ComponentName) -> Failure {
+    let there: Vec<_> = policy.components.iter().map(|component| component.name.as_str()).collect();
+    let what = format!(
+        "this host follows no component {name}; it follows {}. `handover-agent component apply \
+         {name} VERSION` adds it",
+        if there.is_empty() { "none".to_owned() } else { there.join(", ") }
+    );
+    Failure::NotFound { what }
+}
