@@ -19,8 +19,8 @@ pub use facts::{HostFacts, Refused};
 pub use fill::{FillError, Places};
 pub use health::{Ill, Process, Sight, Vigil};
 pub use inputs::{
-    Command, CommitSlots, ConfigCopy, CopyConfig, GuardHealth, Install, KeepFew, OutsideCopy,
-    PauseSlots, Preflight, PrepareState, ReplaceLauncher, SetTrial, Space, SwapSlots, WatchHealth,
-    Watched,
+    Command, CommitSlots, ConfigCopy, CopyConfig, GuardHealth, Install, KeepFew, MigrateDown,
+    OutsideCopy, PauseSlots, Preflight, PrepareState, ReplaceLauncher, SetTrial, Space, SwapSlots,
+    WatchHealth, Watched,
 };
 pub use recipe::recipe;

@@ -9,8 +9,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use handover_engine::upgrade::{
-    CommitSlots, CopyConfig, GuardHealth, Install, KeepFew, OutsideCopy, PauseSlots, Preflight,
-    PrepareState, ReplaceLauncher, SetTrial, SwapSlots, Vigil, WatchHealth, steps,
+    CommitSlots, CopyConfig, GuardHealth, Install, KeepFew, MigrateDown, OutsideCopy, PauseSlots,
+    Preflight, PrepareState, ReplaceLauncher, SetTrial, SwapSlots, Vigil, WatchHealth, steps,
 };
 use handover_model::Timestamp;
 use serde::de::DeserializeOwned;
@@ -20,6 +20,7 @@ use crate::{Kinds, Step};
 
 mod commit;
 mod config;
+mod down;
 mod install;
 mod launcher;
 mod outside;
@@ -84,6 +85,7 @@ pub fn host_upgrade(around: &Surroundings) -> Kinds {
         .with::<CopyConfig>(steps::CONFIG.kind)
         .with::<PauseSlots>(steps::PAUSE.kind)
         .with::<PrepareState>(steps::STATE.kind)
+        .with::<MigrateDown>(steps::DOWN.kind)
         .with::<OutsideCopy>(steps::OUTSIDE.kind)
         .with::<ReplaceLauncher>(steps::LAUNCHER.kind)
         .with::<KeepFew>(steps::RETENTION.kind);

@@ -70,6 +70,7 @@ fn upgrade(more: Value, behaviour: Behaviour) -> (Plan, World) {
         machine.tree.put(OUTSIDE, "mine", 0o600);
         machine.behaviours.insert(NEW, behaviour);
         machine.programs.insert("up".to_owned(), Rc::new(migrate));
+        machine.programs.insert("down".to_owned(), Rc::new(migrate));
     }
     let manifest = manifest(&NEW, more);
     let slots = world.machine().newest_slots(&web());
@@ -270,4 +271,31 @@ fn a_disk_that_fills_up_anywhere_leaves_one_whole_release_or_the_other() {
             }
         }
     }
+}
+
+/// Ways back: on return the old release gets what the new one wrote, unless that fails; then, and
+/// when the launcher returns by itself, its own kept copy.
+#[test]
+fn state_is_migrated_down_on_return_or_the_kept_copy_is_used_under_every_fault() {
+    let behaviour = Behaviour { ill_after: Some(Duration::from_secs(8)), ..Behaviour::default() };
+    let more = json!({"return_within": "1h", "on_revert": "migrate-down", "state": {"schema": 2,
+        "migrations": [{"from": 1, "up": ["bin/up", "${state}"], "down": ["bin/down", "${state}"]}]}});
+    let (plan, world) = upgrade(more, behaviour);
+    let mut kept = 0;
+    let all = every_fault_of(&plan, &world, Depth::Once);
+    for faults in all.iter().step_by(2) {
+        let world = run_until_it_rests(&plan, world.clone().with(faults));
+        assert!(matches!(world.rested(), Rested::Reverted(_)), "{faults}: {:?}", world.rested());
+        world.machine_mut().pass(Duration::from_secs(1));
+        assert_eq!(world.machine().running_version(&web()), Some(OLD), "{faults}");
+        assert_old_slot_untouched(&world, faults);
+        let current = world.machine().newest_slots(&web()).current.expect("it returned");
+        let state = text(&world, current.state.expect("it has state").join("data"));
+        match state.as_deref() {
+            Some("data migrated migrated") => {}
+            Some("data") => kept += 1,
+            other => panic!("{faults}: {other:?}"),
+        }
+    }
+    assert!(kept * 5 < all.len(), "{kept} of {}", all.len());
 }

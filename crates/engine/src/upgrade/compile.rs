@@ -2,16 +2,16 @@
 
 use camino::Utf8PathBuf;
 use handover_model::{
-    CONTRACT_VERSION, Edits, Guard, Health, LAUNCHER_PROTOCOL, Layout, Manifest, Millis, Order,
-    OutsideFile, ReleaseId, Slot,
+    CONTRACT_VERSION, Edits, Guard, Health, LAUNCHER_PROTOCOL, Layout, Manifest, Millis, OnRevert,
+    Order, OutsideFile, ReleaseId, Slot,
 };
 use serde::Serialize;
 use serde_json::Value;
 
 use super::inputs::{
-    Command, CommitSlots, ConfigCopy, CopyConfig, GuardHealth, Install, KeepFew, OutsideCopy,
-    PauseSlots, Preflight, PrepareState, ReplaceLauncher, SetTrial, Space, SwapSlots, WatchHealth,
-    Watched,
+    Command, CommitSlots, ConfigCopy, CopyConfig, GuardHealth, Install, KeepFew, MigrateDown,
+    OutsideCopy, PauseSlots, Preflight, PrepareState, ReplaceLauncher, SetTrial, Space, SwapSlots,
+    WatchHealth, Watched,
 };
 use super::recipe::{self, command, fill, host_command};
 use super::{HostFacts, Places, Refused};
@@ -49,6 +49,8 @@ pub mod steps {
     pub const WATCH: Step = Step { id: "watch", kind: "watch/1" };
     /// It is current.
     pub const COMMIT: Step = Step { id: "commit", kind: "slots.commit/1" };
+    /// On return, the state is migrated down.
+    pub const DOWN: Step = Step { id: "state-down", kind: "state.down/1" };
     /// One file outside the slot.
     pub const OUTSIDE: Step = Step { id: "outside", kind: "outside.put/1" };
     /// The launcher itself.
@@ -334,7 +336,12 @@ impl<'a> Compiler<'a> {
         let watch = WatchHealth { watched: self.watched(), health: self.health.clone() };
         specs.add(steps::WATCH, 3, Some(watch_limit), &watch);
         let release = self.order.to.clone();
-        specs.add(steps::COMMIT, 3, Some(MINUTE), &CommitSlots { component, run, release });
+        let down = self.down()?;
+        let back = down.as_ref().map(|(_, slot)| slot.clone());
+        specs.add(steps::COMMIT, 3, Some(MINUTE), &CommitSlots { component, run, release, back });
+        if let Some((down, _)) = down {
+            specs.add(steps::DOWN, 3, Some(down.window), &down);
+        }
         Ok(())
     }
 
@@ -374,6 +381,58 @@ impl<'a> Compiler<'a> {
         };
         specs.add(steps::STATE, 3, Some(budget), &prepare);
         Ok(paused)
+    }
+
+    /// The way back for state, if the release declares one, and the old slot with what it makes.
+    fn down(&self) -> Result<Option<(MigrateDown, Box<Slot>)>, Refused> {
+        let current = self.facts.slots.current.as_ref();
+        let old = self.facts.old.as_ref();
+        let (OnRevert::MigrateDown, Some(spec), Some(state), Some(current), Some(old)) =
+            (self.manifest.on_revert, &self.manifest.state, &self.state, current, old)
+        else {
+            return Ok(None);
+        };
+        let Some(schema) = old.state.as_ref().map(|state| state.schema) else { return Ok(None) };
+        // Two numbers are used up: the new state's own, and where it is set aside.
+        let to = self.layout.state(schema, self.facts.free_state.saturating_add(2));
+        let work = Utf8PathBuf::from(format!("{to}.work"));
+        let places = self.places.clone().with("state", work.as_str());
+        let mut migrations = Vec::new();
+        for from in (schema..spec.schema).rev() {
+            let found = spec.migrations.iter().find(|migration| migration.from == from);
+            let found = found.filter(|migration| !migration.down.is_empty());
+            let found = found.ok_or(Refused::MigrationGap { from: from + 1, to: schema })?;
+            let place = format!("the migration down to schema {from}");
+            let user = self.manifest.service.user.as_ref();
+            migrations.push(command(
+                &place,
+                &found.down,
+                &places,
+                &self.slot,
+                user,
+                found.timeout,
+            )?);
+        }
+        let window = migrations
+            .iter()
+            .fold(COPY_LIMIT, |sum, one: &Command| Millis(sum.0.saturating_add(one.timeout.0)));
+        let old_slot = self.layout.release(&current.release);
+        let old_places = self.old_places.clone().with("state", to.as_str());
+        let digest = current.recipe.executable_digest;
+        let recipe = super::recipe(old, &old_places, &old_slot, digest)?;
+        let back = Slot { recipe, state: Some(to.clone()), ..current.clone() };
+        let down = MigrateDown {
+            component: self.order.component.clone(),
+            run: self.order.run,
+            from: state.clone(),
+            work,
+            to,
+            migrations,
+            user: old.service.user.clone(),
+            window,
+            marker: self.layout.run(self.order.run).join("state-down.failed"),
+        };
+        Ok(Some((down, Box::new(back))))
     }
 
     fn migrations(

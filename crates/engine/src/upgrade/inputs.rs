@@ -215,6 +215,35 @@ pub struct CommitSlots {
     pub run: RunId,
     /// The release.
     pub release: ReleaseId,
+    /// The old slot with migrated-down state, used on return if that state was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<Box<Slot>>,
+}
+
+/// `state.down/1`: nothing on the way forward; on return, the new release's state is copied and
+/// migrated down for the old one, while the launcher keeps the component paused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MigrateDown {
+    /// The component.
+    pub component: ComponentName,
+    /// The run.
+    pub run: RunId,
+    /// The new release's state.
+    pub from: Utf8PathBuf,
+    /// Where copying and migrating happen.
+    pub work: Utf8PathBuf,
+    /// The state that the old release gets.
+    pub to: Utf8PathBuf,
+    /// The ways back, in order, working on `work`.
+    pub migrations: Vec<Command>,
+    /// Whom the state belongs to; absent: ourselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// How long the pause may last.
+    pub window: Millis,
+    /// The file in the run's directory that says that it can't be done.
+    pub marker: Utf8PathBuf,
 }
 
 /// `outside.put/1`: one file outside the slot.

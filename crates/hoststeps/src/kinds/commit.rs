@@ -7,7 +7,7 @@ use handover_model::Slots;
 use serde_json::{Value, json};
 
 use super::With;
-use super::slots::{Place, change, place};
+use super::slots::{Place, change, pauses, place};
 use crate::{Host, Step};
 
 impl Step for With<CommitSlots> {
@@ -37,8 +37,26 @@ impl Step for With<CommitSlots> {
     }
 
     fn revert(&self, host: &mut dyn Host, _intent: &Intent) -> Result<(), Fault> {
+        // State that was migrated down for the old slot takes the place of its kept copy, but only
+        // while the pause that it was made under lasts: nothing was written since.
+        let back = self.inputs.back.as_deref();
+        let made = match back.and_then(|slot| slot.state.as_deref()) {
+            Some(state) => host.stat(state)?.is_some(),
+            None => false,
+        };
         change(host, &self.inputs.component, &|slots| match place(slots, self.inputs.run) {
-            Place::Current(_) => self.back(slots).map(Some),
+            Place::Current(_) => {
+                let mut next = self.back(slots)?;
+                if let (Some(current), Some(back)) = (&mut next.current, back)
+                    && made
+                    && pauses(slots, self.inputs.run)
+                    && current.release == back.release
+                {
+                    current.state.clone_from(&back.state);
+                    current.recipe = back.recipe.clone();
+                }
+                Ok(Some(next))
+            }
             Place::Trial | Place::Gone(_) => Ok(None),
         })
     }
