@@ -32,7 +32,8 @@ pub struct Slots {
     /// trial: publishing the trial ends the pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
-    /// Slots that were current before, newest first. The first is the last good one.
+    /// Slots that were current before, newest first. The first that is not in quarantine is the
+    /// last good one (`engine::slots::last_good`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous: Vec<Slot>,
     /// Releases that failed on this host.
