@@ -103,11 +103,13 @@ impl Outlook {
         for policy in ordered {
             let slots = agent.home.slots(&policy.name)?;
             let offered = offers(catalog, &policy.name);
+            let skipped = catalog.components.get(&policy.name);
+            let skipped = skipped.map_or(&[][..], |releases| releases.skipped.as_slice());
             let wish = wish.filter(|wish| *wish.component == policy.name);
             let facts = self.facts(policy, &slots, &others);
             let decision = match wish {
-                Some(wish) => choose(&facts, &offered, wish.permits, wish.asked),
-                None => choose(&facts, &offered, &[], Asked::Nobody),
+                Some(wish) => choose(&facts, &offered, skipped, wish.permits, wish.asked),
+                None => choose(&facts, &offered, skipped, &[], Asked::Nobody),
             };
             others.insert(policy.name.clone(), standing(&slots, &decision));
             all.push(Ahead { policy: policy.clone(), slots, decision, offers: offered });

@@ -10,7 +10,7 @@ use handover_model::{
     AgentName, ComponentName, ComponentPolicy, Millis, Mode, OrderId, Permit, Platform,
     Quarantined, ReleaseId, Slot, Slots, Timestamp, Version,
 };
-use handover_trust::Verified;
+use handover_trust::{Skipped, Verified};
 
 use crate::floors::{Floors, Ledger};
 use crate::graph::{From, Graph, LeftOut, Offer, View};
@@ -18,6 +18,7 @@ use crate::window::Schedule;
 
 mod reason;
 mod rollback;
+mod too_new;
 
 pub use reason::{Reason, Waiting};
 pub use rollback::{RollBack, choose_rollback};
@@ -107,21 +108,24 @@ pub enum Choice {
     Hold(Reason),
 }
 
-/// Decides about one component. `offers` is all that the repository offers of it; `permits` are
-/// those that the host has been given, verified.
+/// Decides about one component. `offers` is all that the repository offers of it, and `skipped`
+/// what it offers to newer programs than this one; `permits` are those that the host has been
+/// given, verified.
 pub fn choose(
     facts: &Facts<'_>,
     offers: &[Offer],
+    skipped: &[Skipped],
     permits: &[Verified<Permit>],
     asked: Asked<'_>,
 ) -> Decision {
     let permits: Vec<&Permit> = permits.iter().map(|permit| &**permit).collect();
-    choose_with(facts, offers, &permits, asked)
+    choose_with(facts, offers, skipped, &permits, asked)
 }
 
 fn choose_with(
     facts: &Facts<'_>,
     offers: &[Offer],
+    skipped: &[Skipped],
     permits: &[&Permit],
     asked: Asked<'_>,
 ) -> Decision {
@@ -129,10 +133,12 @@ fn choose_with(
     let running = facts.slots.current.as_ref();
     let revoked = running.and_then(|slot| revocation(slot, offers));
     notes.extend(revoked.clone());
+    notes.extend(too_new::notes(facts, skipped));
     let choice = match blocked(facts, offers) {
         Some(reason) => Choice::Hold(reason),
         None => pick(facts, offers, permits, asked, &mut notes),
     };
+    let choice = too_new::or_too_new(choice, facts, skipped, asked);
     let choice = match choice {
         // Nothing newer is no comfort to a host that runs what its makers withdrew.
         Choice::UpToDate => revoked.map_or(Choice::UpToDate, Choice::Hold),

@@ -60,6 +60,13 @@ pub enum Reason {
         /// This host's platform.
         platform: Platform,
     },
+    /// It is offered, and described in a way that this program is too old to read.
+    TooNew {
+        /// Its path in the repository.
+        path: String,
+        /// What can't be read.
+        why: String,
+    },
     /// The policy's pin excludes it.
     Pinned {
         /// What it excludes.
@@ -179,6 +186,7 @@ impl Reason {
             Self::PlatformMissing { .. } => "platform-missing",
             Self::ChannelEmpty { .. } => "channel-empty",
             Self::NoSuchRelease { .. } => "no-such-release",
+            Self::TooNew { .. } => "too-new",
             Self::Pinned { .. } => "pinned",
             Self::Quarantined { .. } => "quarantined",
             Self::Revoked { .. } => "revoked",
@@ -196,10 +204,11 @@ impl Reason {
     }
 
     /// Whether a host with nothing better to do is held back by it, rather than up to date: a
-    /// release that was revoked, or is older than what the host accepts, is missed by nobody.
+    /// release that was revoked, or is older than what the host accepts, is missed by nobody; and
+    /// one that only a newer agent can read must not keep the agent's own update waiting.
     pub fn holds_back(&self) -> bool {
         match self {
-            Self::Revoked { .. } | Self::BelowFloor { .. } => false,
+            Self::Revoked { .. } | Self::BelowFloor { .. } | Self::TooNew { .. } => false,
             Self::RunningRevoked { .. }
             | Self::TrialPending { .. }
             | Self::ClockOff { .. }
@@ -231,6 +240,9 @@ impl Reason {
                 "{version} is in quarantine on this host: {why}; ask for it by version to try again"
             ),
             Self::Revoked { version, why } => write!(f, "{version} was revoked: {why}"),
+            Self::TooNew { path, why } => {
+                write!(f, "{path} is too new for this program: {why}; update the agent first")
+            }
             Self::BelowFloor { version, floor } => {
                 write!(f, "{version} is below this host's floor, {floor}; it needs a permit")
             }
@@ -329,6 +341,7 @@ impl fmt::Display for Reason {
             Self::Pinned { .. }
             | Self::Quarantined { .. }
             | Self::Revoked { .. }
+            | Self::TooNew { .. }
             | Self::BelowFloor { .. }
             | Self::NoPath { .. }
             | Self::NeedsPermit { .. }

@@ -20,6 +20,7 @@ struct Host {
     clock_off: Option<Millis>,
     now: Timestamp,
     offers: Vec<Offer>,
+    skipped: Vec<Skipped>,
     permits: Vec<Permit>,
 }
 
@@ -61,6 +62,7 @@ impl Host {
                 offer("1.2.0", 3, "<1.2.0"),
                 offer("1.3.0", 4, "<1.3.0"),
             ],
+            skipped: Vec::new(),
             permits: Vec::new(),
         }
     }
@@ -79,7 +81,7 @@ impl Host {
     fn asked(&self, asked: Asked<'_>) -> Decision {
         let windows = self.schedule();
         let permits: Vec<&Permit> = self.permits.iter().collect();
-        choose_with(&self.facts(&windows), &self.offers, &permits, asked)
+        choose_with(&self.facts(&windows), &self.offers, &self.skipped, &permits, asked)
     }
 
     fn left_alone(&self) -> Decision {
@@ -333,4 +335,43 @@ fn neither_a_trial_nor_a_wrong_clock_lets_anything_begin() {
     assert_eq!(trying.back(None).unwrap_err().code(), "trial-pending");
     let off = Host::with(|host| host.clock_off = Some(Millis(7_200_000)));
     assert_eq!(held(&off.left_alone()).code(), "clock-off");
+}
+
+/// A target that only a newer program can read.
+fn unread(path: &str) -> Skipped {
+    Skipped { path: path.to_owned(), why: "its format is 2".to_owned() }
+}
+
+#[test]
+fn what_only_a_newer_program_can_read_is_named_and_holds_nothing_back() {
+    let host = Host::with(|host| {
+        host.offers.truncate(2);
+        let paths = ["1.0.5/linux-x86_64", "1.4.0/linux-x86_64", "next/any", "1.5.0/linux-aarch64"];
+        host.skipped = paths.iter().map(|path| unread(&format!("web/{path}.tar.zst"))).collect();
+    });
+    let decision = host.left_alone();
+    assert_eq!(decision.choice, Choice::UpToDate);
+    let notes: Vec<_> = decision.notes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        notes,
+        [
+            "web/next/any.tar.zst is too new for this program: its format is 2; update the agent first",
+            "web/1.4.0/linux-x86_64.tar.zst is too new for this program: its format is 2; \
+             update the agent first",
+        ]
+    );
+}
+
+#[test]
+fn a_version_that_cannot_be_read_is_not_called_missing() {
+    let mut host = Host::with(|host| host.skipped = vec![unread("web/9.0.0/linux-x86_64.tar.zst")]);
+    let asked = |host: &Host, text| match host.asked(Asked::For(&version(text))).choice {
+        Choice::Hold(reason) => reason.code(),
+        other @ (Choice::UpToDate | Choice::Update { .. }) => panic!("{other:?}"),
+    };
+    assert_eq!(asked(&host, "9.0.0"), "too-new");
+    assert_eq!(asked(&host, "9.0.1"), "no-such-release");
+    host.offers.clear();
+    let Choice::Hold(reason) = host.left_alone().choice else { panic!("it holds") };
+    assert_eq!(reason.code(), "too-new");
 }

@@ -47,6 +47,10 @@ fn every_reason() -> Vec<Reason> {
             channel: "stable".to_owned(),
             platform,
         },
+        Reason::TooNew {
+            path: "web/2.0.0/linux-x86_64.tar.zst".to_owned(),
+            why: "its format is 2; this program reads up to 1".to_owned(),
+        },
         Reason::Pinned { version: two.clone(), pin: ">=1.2, <2".to_owned() },
         quarantined.clone(),
         Reason::Revoked { version: two.clone(), why: "it eats data".to_owned() },
@@ -95,5 +99,5 @@ fn codes_tell_reasons_apart() {
         let kind = std::mem::discriminant(&reason);
         assert_eq!(*codes.entry(reason.code()).or_insert(kind), kind, "{}", reason.code());
     }
-    assert_eq!(codes.len(), 20, "one for each kind of reason");
+    assert_eq!(codes.len(), 21, "one for each kind of reason");
 }
