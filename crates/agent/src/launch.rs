@@ -34,6 +34,8 @@ mod users;
 use args::Wanted;
 use shell::Shell;
 
+pub use notify::{Said, parse_notification};
+
 /// Why a launcher can't do its work.
 #[derive(Debug, thiserror::Error)]
 enum LaunchError {

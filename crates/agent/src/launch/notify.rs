@@ -28,13 +28,13 @@ pub(super) struct Notify {
 
 /// One message of the child's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub struct Said {
     /// It is ready.
-    pub(super) ready: bool,
+    pub ready: bool,
     /// Its state in words.
-    pub(super) status: Option<String>,
+    pub status: Option<String>,
     /// It is alive.
-    pub(super) alive: bool,
+    pub alive: bool,
 }
 
 impl Notify {
@@ -67,7 +67,7 @@ impl Notify {
             match self.receive() {
                 Ok((sender, text)) => {
                     if child.is_some_and(|child| speaks_for(sender, child)) {
-                        return Some(parse(&text));
+                        return Some(parse_notification(&text));
                     }
                 }
                 Err(Errno::INTR) => {}
@@ -137,7 +137,8 @@ fn manager_address(text: &str) -> Option<SocketAddrUnix> {
     }
 }
 
-fn parse(text: &str) -> Said {
+/// Reads one message: `NAME=VALUE` lines, of which those that mean nothing here are passed over.
+pub fn parse_notification(text: &str) -> Said {
     let mut said = Said::default();
     for line in text.lines() {
         match line.split_once('=') {
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn lines_that_mean_nothing_to_us_are_passed_over() {
-        assert_eq!(parse("READY=0\nMAINPID=1\nrubbish\n"), Said::default());
-        assert!(parse("X=1\nWATCHDOG=1").alive);
+        assert_eq!(parse_notification("READY=0\nMAINPID=1\nrubbish\n"), Said::default());
+        assert!(parse_notification("X=1\nWATCHDOG=1").alive);
     }
 }
