@@ -331,8 +331,9 @@ impl<'a> Compiler<'a> {
         // A first release waits for whoever starts its launcher, as long as that takes.
         let swap_limit = self.facts.slots.current.as_ref().map(|_| swap_limit);
         specs.add(steps::SWAP, 3, swap_limit, &SwapSlots { watched: self.watched() });
-        // The launcher's own rule comes first; this one is for a launcher that is gone.
-        let watch_limit = Millis(window.0.saturating_add(self.old_grace().0).saturating_add(5000));
+        // The last tenth of the window is left for an orderly revert that says what was ill. The
+        // launcher's own rule, which can't know that, stays for a watcher that is gone.
+        let watch_limit = Millis(window.0 - window.0 / 10);
         let watch = WatchHealth { watched: self.watched(), health: self.health.clone() };
         specs.add(steps::WATCH, 3, Some(watch_limit), &watch);
         let release = self.order.to.clone();

@@ -51,9 +51,10 @@ impl Step for With<WatchHealth> {
 
     fn revert(&self, host: &mut dyn Host, _intent: &Intent) -> Result<(), Fault> {
         let watched = &self.inputs.watched;
+        let why = self.around.why();
         let why = match self.around.vigil(|vigil| vigil.last_complaint().map(str::to_owned)) {
-            Some(complaint) => format!("{}: {complaint}", self.around.why()),
-            None => self.around.why(),
+            Some(complaint) if !why.contains(&complaint) => format!("{why}: {complaint}"),
+            Some(_) | None => why,
         };
         withdraw(host, &watched.component, watched.run, &why, self.around.now())
     }
