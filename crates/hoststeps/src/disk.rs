@@ -26,7 +26,7 @@ pub(crate) use tree::metadata;
 pub use tree::{chown_tree, copy_tree, digest_tree, remove_tree, sync_tree, tree_bytes};
 
 /// The most bytes that [`read`] takes from one file.
-pub const MAX_FILE_BYTES: u64 = 16 << 20;
+pub const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// What names of files that are not finished begin with. They are named after the process that
 /// writes them, so that whoever finds one can tell whether its writer still lives.

@@ -153,7 +153,7 @@ impl HostError {
 /// something is durable when it returns, and does all of it or, cut short, leaves something that
 /// the next `look` can tell apart.
 pub trait Host {
-    /// The bytes of a file of at most 16 MiB; `None` when nothing is there.
+    /// The bytes of a file of at most 64 MiB; `None` when nothing is there.
     fn read(&self, path: &Utf8Path) -> Result<Option<Vec<u8>>, HostError>;
     /// What lies at `path` itself, links not followed; `None` when nothing is there.
     fn stat(&self, path: &Utf8Path) -> Result<Option<Entry>, HostError>;
