@@ -6,6 +6,8 @@
 use camino::Utf8PathBuf;
 use handover_engine::floors::{Floors, Ledger};
 use handover_hoststeps::disk;
+use handover_model::{AgentName, ComponentName, Permit, Timestamp, Version};
+use handover_trust::Verified;
 
 use crate::failure::Failure;
 use crate::home::Home;
@@ -32,13 +34,17 @@ impl Accepted {
         self.dir.join("ledger.json")
     }
 
-    /// Writes both where neither is: for the moment when a host is set up.
+    /// Writes both where neither is: for the moment when a host is set up. On a host that
+    /// `was_set_up` before, floors that are gone were lost, and only doctor finds them again; a
+    /// lost ledger is begun anew, which doctor asks a person for.
     ///
     /// # Errors
     /// [`Failure`] when the disk fails.
-    pub fn set_up(&self) -> Result<(), Failure> {
+    pub fn set_up(&self, was_set_up: bool) -> Result<(), Failure> {
         disk::make_dir_mode(&self.dir, 0o700)?;
-        disk::write_new(&self.floors_path(), &Floors::default().seal()?, 0o600)?;
+        if !was_set_up {
+            disk::write_new(&self.floors_path(), &Floors::default().seal()?, 0o600)?;
+        }
         disk::write_new(&self.ledger_path(), &Ledger::default().seal()?, 0o600)?;
         Ok(())
     }
@@ -75,6 +81,28 @@ impl Accepted {
     /// [`Failure`] when the disk fails.
     pub fn save_ledger(&self, ledger: &Ledger) -> Result<(), Failure> {
         Ok(disk::write(&self.ledger_path(), &ledger.seal()?, 0o600)?)
+    }
+
+    /// Spends a permit, durably, before anything rests on it.
+    ///
+    /// # Errors
+    /// [`Failure::Floors`] when it was spent before or is void; [`Failure::Busy`] while another
+    /// command changes these files, since two would lose each other's word.
+    pub fn spend(
+        &self,
+        permit: &Verified<Permit>,
+        agent: &AgentName,
+        component: &ComponentName,
+        to: &Version,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let _lock = self.lock()?.ok_or_else(|| Failure::Busy {
+            component: component.clone(),
+            holder: "unknown".to_owned(),
+        })?;
+        self.save_ledger(&self.ledger()?.spend_permit(permit, agent, component, to, now)?)?;
+        tracing::info!(%component, permit = %permit.id, "permit spent");
+        Ok(())
     }
 
     /// Takes this crate's lock on both, so that two writers don't lose each other's change.

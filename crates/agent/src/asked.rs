@@ -2,10 +2,8 @@
 //! every failure is the command's.
 
 use handover_engine::choose::{Asked, Choice};
-use handover_model::{ComponentName, HostPolicy, Permit, Version};
-use handover_trust::Verified;
+use handover_model::{ComponentName, HostPolicy, Version};
 
-use crate::accepted::Accepted;
 use crate::agent::Agent;
 use crate::failure::Failure;
 use crate::follow::{MOST_HOPS, Moved, ahead_of, perform, pick_up, raise_floors, refresh_now};
@@ -50,14 +48,9 @@ pub fn update_as_asked(
                 return Err(Failure::Refused { code, reason });
             }
             Choice::Update { next, permit, .. } => {
-                if let (Some(id), Some(signed)) =
-                    (permit, permits.iter().find(|signed| Some(signed.id) == *permit))
-                {
-                    tracing::info!(permit = %id, "permit spent");
-                    spend(agent, policy, name, &next.facts.version, signed)?;
-                }
+                let permit = permits.iter().find(|signed| Some(signed.id) == *permit);
                 let to = next.id();
-                let landed = perform(agent, policy, &refreshed, &ahead)?;
+                let landed = perform(agent, policy, &refreshed, &ahead, permit)?;
                 let version = to.version.clone();
                 moved.push(Moved { component: name.clone(), to, landed: landed.clone() });
                 judge(name, version, landed)?;
@@ -82,22 +75,6 @@ fn judge(component: &ComponentName, to: Version, landed: Landed) -> Result<(), F
         }
         Landed::LeftAlone => Err(Failure::Stopped),
     }
-}
-
-fn spend(
-    agent: &Agent,
-    policy: &HostPolicy,
-    name: &ComponentName,
-    to: &Version,
-    permit: &Verified<Permit>,
-) -> Result<(), Failure> {
-    let accepted = Accepted::of(&agent.home);
-    let _lock = accepted
-        .lock()?
-        .ok_or_else(|| Failure::Busy { component: name.clone(), holder: "unknown".to_owned() })?;
-    let ledger = accepted.ledger()?;
-    let spent = ledger.spend_permit(permit, &policy.agent, name, to, agent.now().wall)?;
-    accepted.save_ledger(&spent)
 }
 
 /// The error for a component that the policy does not list.

@@ -2,7 +2,7 @@
 //! installed is tried again ever more rarely, and given up after a while.
 //!
 //! A release that failed its trial is in quarantine, in the slots; this is about those that
-//! never came so far: a refusing or hanging entrypoint, a full disk.
+//! never came so far: a refusing or hanging entrypoint, a server that has no package.
 
 use std::time::Duration;
 
@@ -41,6 +41,14 @@ pub struct Failed {
     pub reason: String,
     /// When, last.
     pub at: Timestamp,
+    /// How many of them say nothing of the release: a server, a network or a disk failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hindered: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Whether a release may be tried now.
@@ -82,8 +90,21 @@ impl Attempts {
     pub fn after(&self, release: &ReleaseId, reason: String, now: Timestamp) -> Self {
         let before = self.failed.as_ref().filter(|failed| failed.release == *release);
         let count = before.map_or(0, |failed| failed.count).saturating_add(1);
-        let failed = Failed { release: release.clone(), count, reason, at: now };
+        let hindered = before.map_or(0, |failed| failed.hindered);
+        let failed = Failed { release: release.clone(), count, reason, at: now, hindered };
         Self { failed: Some(failed), ..self.clone() }
+    }
+
+    /// The same with one more failure that says nothing of `release`: it is tried more rarely for
+    /// it, and never given up. Else whoever keeps a package back for two hours keeps it back for
+    /// ever.
+    #[must_use]
+    pub fn after_hindrance(&self, release: &ReleaseId, reason: String, now: Timestamp) -> Self {
+        let mut next = self.after(release, reason, now);
+        if let Some(failed) = &mut next.failed {
+            failed.hindered = failed.hindered.saturating_add(1);
+        }
+        next
     }
 
     /// Nothing failed, as far as anybody still holds against it.
@@ -98,15 +119,17 @@ impl Attempts {
             && counted.is_none_or(|failed| at > failed.at)
     }
 
-    /// Whether `release` may be tried at `now`: after 1, 4, 16 and 64 minutes, then no more.
+    /// Whether `release` may be tried at `now`: after 1, 4, 16 and 64 minutes, then no more; where
+    /// it was only hindered, every 64 minutes from then on.
     pub fn turn(&self, release: &ReleaseId, now: Timestamp) -> Turn {
         let Some(failed) = self.failed.as_ref().filter(|failed| failed.release == *release) else {
             return Turn::Now;
         };
-        if failed.count >= MOST_ATTEMPTS {
+        if failed.count.saturating_sub(failed.hindered) >= MOST_ATTEMPTS {
             return Turn::GivenUp;
         }
-        let wait = Duration::from_mins(1) * 4_u32.pow(failed.count.saturating_sub(1).min(8));
+        let wait = Duration::from_mins(1)
+            * 4_u32.pow(failed.count.saturating_sub(1).min(MOST_ATTEMPTS - 2));
         let until = failed.at.after(wait);
         // A clock that was set back must not make the wait longer than it ever was.
         if now >= until || now < failed.at { Turn::Now } else { Turn::Later(until) }
@@ -138,5 +161,21 @@ mod tests {
         attempts = attempts.after(&bad, "it hangs".into(), at(0));
         assert_eq!(attempts.turn(&bad, at(1_000_000)), Turn::GivenUp);
         assert_eq!(attempts.after(&other, "x".into(), at(0)).turn(&bad, at(0)), Turn::Now);
+    }
+
+    #[test]
+    fn a_release_that_was_only_hindered_is_never_given_up() {
+        let late = ReleaseId { version: Version::new(1, 3, 0), digest: Digest::of(b"late") };
+        let mut attempts = Attempts::default();
+        for _ in 0..20 {
+            attempts = attempts.after_hindrance(&late, "the server is down".into(), at(0));
+        }
+        assert_eq!(attempts.turn(&late, at(63)), Turn::Later(at(64)));
+        assert_eq!(attempts.turn(&late, at(64)), Turn::Now);
+        for _ in 0..MOST_ATTEMPTS {
+            assert_ne!(attempts.turn(&late, at(64)), Turn::GivenUp);
+            attempts = attempts.after(&late, "it hangs".into(), at(0));
+        }
+        assert_eq!(attempts.turn(&late, at(64)), Turn::GivenUp);
     }
 }

@@ -29,7 +29,7 @@ pub use pace::Pace;
 /// How long and how slow an exchange may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Until a connection stands, name look-up and TLS included.
+    /// Until a name is looked up; and again until a connection stands, TLS included.
     pub connect: Duration,
     /// Until the whole head of the answer is there.
     pub answer: Duration,
@@ -97,6 +97,7 @@ impl Fetcher {
             .user_agent(concat!("handover-agent/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
             .max_response_header_size(32 * 1024)
+            .timeout_resolve(Some(limits.connect))
             .timeout_connect(Some(limits.connect))
             .timeout_recv_response(Some(limits.answer))
             .timeout_per_read(Some(limits.stall))

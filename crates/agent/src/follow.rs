@@ -9,13 +9,14 @@ use handover_engine::choose::Choice;
 use handover_engine::slots::clear_quarantine;
 use handover_hoststeps::Published;
 use handover_hoststeps::disk::SlotsStore;
-use handover_model::{ComponentName, HostPolicy, ReleaseId, RunId, Slots};
-use handover_trust::{Package, Refreshed};
+use handover_model::{ComponentName, ErrorClass, HostPolicy, Permit, ReleaseId, RunId, Slots};
+use handover_trust::{Package, Refreshed, Verified};
 
 use crate::accepted::Accepted;
 use crate::agent::Agent;
 use crate::attempts::{Attempts, Turn};
 use crate::backoff::{jitter, plan_wait};
+use crate::download::DownloadError;
 use crate::failure::{Failure, chain};
 use crate::install::{Landed, install};
 use crate::news::News;
@@ -185,7 +186,7 @@ fn advance(
                 return Ok(());
             }
         }
-        let landed = perform(agent, policy, refreshed, &ahead)?;
+        let landed = perform(agent, policy, refreshed, &ahead, None)?;
         let goes_on = landed == Landed::Committed;
         moved.push(Moved { component: name.clone(), to, landed });
         if !goes_on {
@@ -230,7 +231,8 @@ pub fn ahead_of(
     Ok(all.into_iter().find(|ahead| ahead.policy.name == *name))
 }
 
-/// Performs the update that `ahead` chose, and waits until the host settled.
+/// Performs the update that `ahead` chose, with the permit that it needs, if it does, and waits
+/// until the host settled.
 ///
 /// # Errors
 /// [`Failure`] for whatever happens before the entrypoint runs.
@@ -239,6 +241,7 @@ pub fn perform(
     policy: &HostPolicy,
     refreshed: &Refreshed,
     ahead: &Ahead,
+    permit: Option<&Verified<Permit>>,
 ) -> Result<Landed, Failure> {
     let Choice::Update { next, lifts_quarantine, .. } = &ahead.decision.choice else {
         return Ok(Landed::Refused("nothing to do".to_owned()));
@@ -252,16 +255,17 @@ pub fn perform(
         .ok_or_else(|| Failure::NotFound { what: format!("{name} {to} has no package") })?
         .clone();
     let _lock = agent.lock(name)?;
+    check_still_so(agent, ahead)?;
     if let Some(release) = lifts_quarantine {
         change_slots(agent, name, |slots| clear_quarantine(slots, release))?;
     }
     agent.voice.say(&format!("{name}: installing {}", to.version));
-    let outcome = install(agent, policy, &ahead.policy, &package);
+    let outcome = install(agent, policy, &ahead.policy, &package, permit);
     let landed = match outcome {
         Ok(Landed::OnTrial(run)) => settle(agent, name, run)?,
         Ok(other) => other,
         Err(error) => {
-            note_failure(agent, name, &to, chain(&error))?;
+            note_hindrance(agent, name, &to, &error)?;
             return Err(error);
         }
     };
@@ -282,6 +286,44 @@ pub fn perform(
         Landed::LeftAlone => return Err(Failure::Stopped),
     }
     Ok(landed)
+}
+
+/// Under the lock: whether the decision still stands. Another command, or the launcher, may have
+/// changed what runs since; and an entrypoint may be at work that an earlier agent began and left,
+/// in the very directory that we are about to replace.
+fn check_still_so(agent: &Agent, ahead: &Ahead) -> Result<(), Failure> {
+    let name = &ahead.policy.name;
+    let at_work =
+        handover_hoststeps::disk::Lock::holder(&agent.home.component(name).upgrade_lock())?;
+    if let Some(pid) = at_work {
+        return Err(Failure::Busy { component: name.clone(), holder: pid.to_string() });
+    }
+    let (slots, before) = (agent.home.slots(name)?, &ahead.slots);
+    let release = |slots: &Slots| slots.current.as_ref().map(|slot| slot.release.clone());
+    if release(&slots) == release(before) && slots.trial.is_none() {
+        return Ok(());
+    }
+    let reason = format!("{name} changed while its update was decided; try again");
+    Err(Failure::Refused { code: "changed-meanwhile", reason })
+}
+
+/// What went wrong before the entrypoint ran says nothing of the release, unless it can't be
+/// unpacked; and being told to stop is no failure at all.
+fn note_hindrance(
+    agent: &Agent,
+    name: &ComponentName,
+    to: &ReleaseId,
+    error: &Failure,
+) -> Result<(), Failure> {
+    if matches!(error, Failure::Download(DownloadError::Stopped)) {
+        return Ok(());
+    }
+    if matches!(error, Failure::Unpack(inner) if inner.class() == ErrorClass::Permanent) {
+        return note_failure(agent, name, to, chain(error));
+    }
+    let path = agent.home.attempts(name);
+    let attempts = Attempts::load(&path)?;
+    Ok(attempts.after_hindrance(to, chain(error), agent.now().wall).save(&path)?)
 }
 
 fn note_failure(

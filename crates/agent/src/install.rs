@@ -9,11 +9,12 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use handover_hoststeps::disk;
 use handover_model::{
-    CONTRACT_VERSION, ComponentPolicy, ExitCode, HostPolicy, Layout, Order, OrderId, ReleaseId,
-    RunId,
+    CONTRACT_VERSION, ComponentPolicy, ExitCode, HostPolicy, Layout, Order, OrderId, Permit,
+    ReleaseId, RunId,
 };
-use handover_trust::{Package, TargetFacts};
+use handover_trust::{Package, TargetFacts, Verified};
 
+use crate::accepted::Accepted;
 use crate::agent::Agent;
 use crate::download::{Means, Wanted, download, whole_path};
 use crate::entrypoint::{Answered, Entrypoint, last_words, run_entrypoint};
@@ -44,7 +45,8 @@ pub enum Landed {
     LeftAlone,
 }
 
-/// Brings `package` to this host and runs its entrypoint. The caller holds the component's lock.
+/// Brings `package` to this host, spends the permit that allows it, if it needs one, and runs its
+/// entrypoint. The caller holds the component's lock.
 ///
 /// # Errors
 /// [`Failure`] for whatever happens before the entrypoint runs; nothing has changed then.
@@ -53,6 +55,7 @@ pub fn install(
     policy: &HostPolicy,
     component: &ComponentPolicy,
     package: &Package,
+    permit: Option<&Verified<Permit>>,
 ) -> Result<Landed, Failure> {
     let layout = agent.home.component(&component.name);
     let to = ReleaseId { version: package.facts.version.clone(), digest: package.target.digest };
@@ -65,6 +68,12 @@ pub fn install(
     let unpacked = unpack(&archive, &incoming, &to.digest, &package.facts)?;
     crate::contents::keep(&layout, &to, &unpacked.files)?;
     let unpacked = unpacked.path;
+    if let Some(permit) = permit {
+        // Not before the package is here: what the network does must not cost a permit.
+        let (agent_name, now) = (&policy.agent, agent.now().wall);
+        let accepted = Accepted::of(&agent.home);
+        accepted.spend(permit, agent_name, &component.name, &to.version, now)?;
+    }
     let order = write_order(agent, policy, component, package, &to)?;
     let output = incoming.join(format!("{}.progress", to.digest));
     let arguments = ["run", "--contract", "1", "--order", order.path.as_str()];

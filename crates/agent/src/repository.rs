@@ -124,7 +124,8 @@ impl TrustStore {
         Refresh::begin(memory, Vec::new(), Limits::default(), now)?;
         disk::make_dir_mode(&self.dir, 0o700)?;
         disk::make_dir_mode(&self.metadata(), 0o700)?;
-        disk::write(&self.floors_path(), &VersionFloors::first().seal()?, 0o600)?;
+        // Floors of an earlier life, whose root was lost, stay: they must not fall by that.
+        disk::write_new(&self.floors_path(), &VersionFloors::first().seal()?, 0o600)?;
         // Last: its presence says that the host is set up, and floors are missed from then on.
         disk::write(&self.root_path(), root, 0o600)?;
         Ok(())

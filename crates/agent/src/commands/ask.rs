@@ -233,11 +233,8 @@ pub(super) fn rollback(
     let back = choose_rollback(&facts, &offers, &permits, to)
         .map_err(|reason| Failure::Refused { code: reason.code(), reason: reason.to_string() })?;
     if let Some(signed) = permits.iter().find(|signed| Some(signed.id) == back.permit) {
-        let accepted = Accepted::of(&agent.home);
-        let _lock = accepted.lock()?;
         let (version, now) = (&back.to.version, agent.now().wall);
-        let spent = accepted.ledger()?.spend_permit(signed, &policy.agent, name, version, now)?;
-        accepted.save_ledger(&spent)?;
+        Accepted::of(&agent.home).spend(signed, &policy.agent, name, version, now)?;
     }
     if let Some(release) = &back.lifts_quarantine {
         change_slots(agent, name, |slots| clear_quarantine(slots, release))?;

@@ -50,7 +50,8 @@ pub(super) fn init(agent: &mut Agent, wish: &Wish<'_>, printer: Printer) -> Resu
     disk::make_dir(agent.home.root())?;
     disk::make_dir_mode(&agent.home.incoming(), 0o700)?;
     disk::make_dir(&agent.home.components())?;
-    Accepted::of(&agent.home).set_up()?;
+    let was_set_up = agent.home.trust().root_path().exists();
+    Accepted::of(&agent.home).set_up(was_set_up)?;
     agent.home.trust().set_up(&root_json, agent.now().wall)?;
     let launcher = install_launcher(agent)?;
     let slot = seed_own_slot(agent)?;

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod site;
 #[cfg(test)]
 mod stock;

@@ -28,11 +28,11 @@ fn tomorrow() -> Expiry {
     Expiry(RealClock::start().now().wall.after(std::time::Duration::from_hours(24)))
 }
 
-fn key(seed: u8) -> SigningKey {
+pub(crate) fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(Zeroizing::new([seed; 32])).unwrap()
 }
 
-fn signed<T: serde::Serialize>(document: &T, key: &SigningKey) -> Vec<u8> {
+pub(crate) fn signed<T: serde::Serialize>(document: &T, key: &SigningKey) -> Vec<u8> {
     let mut envelope = Envelope::unsigned(document).unwrap();
     envelope.sign(key).unwrap();
     envelope.to_bytes().unwrap()
@@ -113,6 +113,16 @@ impl Site {
         let sleep = std::fs::read("/bin/sleep").unwrap();
         let upgrade = std::fs::read(env!("CARGO_BIN_EXE_handover-upgrade")).unwrap();
         self.publish_package(version, sequence, &service, &sleep, &upgrade);
+    }
+
+    /// Publishes a healthy release that may be taken back for an hour.
+    pub(crate) fn publish_returnable(&mut self, version: &str, sequence: u64) {
+        let service = r#""service":{"executable":"bin/web","arguments":["1000"]},
+            "trial":{"window":"5s","boots":2},"return_within":"1h",
+            "health":{"stable_for":"100ms","every":"50ms","successes":2,"failures":2}"#;
+        let sleep = std::fs::read("/bin/sleep").unwrap();
+        let upgrade = std::fs::read(env!("CARGO_BIN_EXE_handover-upgrade")).unwrap();
+        self.publish_package(version, sequence, service, &sleep, &upgrade);
     }
 
     /// Publishes this very agent as a release of itself.

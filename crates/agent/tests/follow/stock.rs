@@ -5,10 +5,10 @@ use std::process::{Child, Command};
 use crate::site::Site;
 use crate::until;
 
-struct Launcher(Child);
+pub(crate) struct Launcher(Child);
 
 impl Launcher {
-    fn start(site: &Site, component: &str) -> Self {
+    pub(crate) fn start(site: &Site, component: &str) -> Self {
         let mut command = Command::new(site.root().join("bin/handover-launch"));
         Self(command.args(["--root", site.root().as_str(), component]).spawn().unwrap())
     }

@@ -1,0 +1,147 @@
+//! What a server, another command or a lost file may not do to a host.
+
+use handover_agent::agent::Agent;
+use handover_agent::follow::{ahead_of, perform, refresh_now};
+use handover_agent::home::Home;
+use handover_agent::outlook::Wish;
+use handover_agent::real_world::{Clock as _, RealClock, Stop};
+use handover_agent::voice::Voice;
+use handover_engine::choose::Asked;
+use handover_hoststeps::disk::{self, Lock, SlotsStore};
+use handover_model::{IdGen, Layout, OrderId, Permit, Slots};
+
+use crate::script;
+use crate::site::{Site, key, signed, web};
+use crate::stock::Launcher;
+
+/// Garbles or mends every package whose address has `part` in it.
+fn garble(site: &Site, part: &str) {
+    site.tamper(|files| {
+        for (path, bytes) in files {
+            if path.starts_with("/targets/") && path.contains(part) {
+                bytes.iter_mut().for_each(|byte| *byte ^= 0xff);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_server_that_keeps_a_package_back_delays_it_and_no_more() {
+    let mut site = Site::new();
+    site.init();
+    site.publish("1.0.0", 1, &script("exit 3"));
+    garble(&site, "1.0.0");
+    for _ in 0..6 {
+        let (code, _, said) = site.run(&["update", "web"]);
+        assert_eq!(code, 3, "{said}");
+        assert!(said.contains("signed metadata lists"), "{said}");
+    }
+    let attempts = site.json(&["explain", "web"])["attempts"].clone();
+    assert_eq!(attempts["count"], 6);
+    let next = attempts["next"].as_str().unwrap();
+    assert!(next.starts_with("not before "), "{next}");
+}
+
+#[test]
+fn a_permit_is_not_spent_by_a_download_that_fails() {
+    let mut site = Site::new();
+    site.init();
+    let _launcher = Launcher::start(&site, "web");
+    site.publish_stock("1.0.0", 1, true);
+    site.publish_stock("1.1.0", 2, true);
+    let (code, _, said) = site.run(&["update", "web"]);
+    assert_eq!(code, 0, "{said}");
+    garble(&site, "1.0.0");
+    let now = RealClock::start().now().wall;
+    let id = OrderId::mint(&mut IdGen::new([7; 32]), now);
+    let permit = serde_json::json!({
+        "_type": Permit::TYPE, "id": id, "component": "web",
+        "agents": ["host-1"], "to": "1.0.0", "reason": "a test",
+        "expires": now.after(std::time::Duration::from_hours(1)),
+    });
+    let file = site.path().join("permit.json");
+    disk::write(&file, &signed(&permit, &key(4)), 0o644).unwrap();
+    let asked = ["update", "web", "--to", "1.0.0", "--permit", file.as_str()];
+    let (code, _, said) = site.run(&asked);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("signed metadata lists"), "{said}");
+    garble(&site, "1.0.0");
+    let (code, _, said) = site.run(&asked);
+    assert_eq!(code, 0, "{said}");
+    let (code, _, said) = site.run(&asked);
+    assert_eq!(code, 0, "it is there: {said}");
+}
+
+#[test]
+fn nothing_is_installed_beside_an_entrypoint_that_an_earlier_agent_left_at_work() {
+    let mut site = Site::new();
+    site.init();
+    site.publish("1.0.0", 1, &script("exit 3"));
+    let layout = Layout::new(site.root(), web());
+    disk::make_dir(&layout.directory()).unwrap();
+    let lock = Lock::try_take(&layout.upgrade_lock()).unwrap().unwrap();
+    let (code, _, said) = site.run(&["update", "web"]);
+    assert_eq!(code, 7, "{said}");
+    assert!(said.contains(&format!("process {}", std::process::id())), "{said}");
+    drop(lock);
+    let (code, _, said) = site.run(&["update", "web"]);
+    assert_eq!(code, 3, "{said}");
+}
+
+#[test]
+fn a_decision_falls_when_what_runs_changed_before_the_lock_was_taken() {
+    let mut site = Site::new();
+    site.init();
+    let ran = site.path().join("ran");
+    site.publish("1.0.0", 1, &script(&format!("echo >{ran}; exit 3")));
+    let home = Home::new(site.root());
+    let mut agent = Agent::real(home, Stop::never(), Voice::silent()).unwrap();
+    let policy = agent.policy().unwrap();
+    let refreshed = refresh_now(&agent, &policy).unwrap();
+    let wish = Wish { component: &web(), asked: Asked::Newest, permits: &[] };
+    let ahead = ahead_of(&agent, &policy, &refreshed, &web(), Some(wish)).unwrap().unwrap();
+    // Another command is quicker.
+    let own = agent.home.slots(&"handover-agent".parse().unwrap()).unwrap();
+    let store = SlotsStore::new(agent.home.component(&web()).slots());
+    store.publish(&Slots { generation: 1, ..own }).unwrap();
+    let refused = perform(&mut agent, &policy, &refreshed, &ahead, None).unwrap_err();
+    assert_eq!(refused.code(), "changed-meanwhile", "{refused}");
+    assert!(!ran.exists());
+}
+
+#[test]
+fn setting_a_host_up_again_does_not_forget_what_it_accepted() {
+    let site = Site::new();
+    site.init();
+    let floors = site.root().join("trust/floors.json");
+    std::fs::remove_file(&floors).unwrap();
+    site.init();
+    assert!(!floors.exists(), "lost floors were taken for none");
+    let (code, _, said) = site.run(&["check"]);
+    assert_eq!(code, 6, "{said}");
+    let (code, _, said) = site.run(&["doctor", "--mend"]);
+    assert_eq!(code, 0, "{said}");
+
+    let versions = site.root().join("trust/versions.json");
+    let before = std::fs::read(&versions).unwrap();
+    std::fs::remove_file(site.root().join("trust/root.json")).unwrap();
+    site.init();
+    assert_eq!(std::fs::read(&versions).unwrap(), before);
+}
+
+#[test]
+fn a_release_that_a_person_took_back_can_be_installed_again_when_a_person_asks() {
+    let mut site = Site::new();
+    site.init();
+    let _launcher = Launcher::start(&site, "web");
+    for (version, sequence) in [("1.0.0", 1), ("1.1.0", 2)] {
+        site.publish_returnable(version, sequence);
+        let (code, _, said) = site.run(&["update", "web"]);
+        assert_eq!(code, 0, "{said}");
+    }
+    let (code, _, said) = site.run(&["rollback", "web"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, out, said) = site.run(&["update", "web", "--to", "1.1.0"]);
+    assert_eq!(code, 0, "{out}{said}");
+    assert_eq!(site.json(&["status"])["components"][1]["current"], "1.1.0");
+}
