@@ -13,6 +13,8 @@ impl Step for Install {
         Ok(match (from, to) {
             (true, false) => Seen::Before(Value::Null),
             (false, true) => Seen::After(json!({ "slot": self.to })),
+            // It was taken back here and is installed again: its slot kept it.
+            (true, true) if is_kept_whole(self, host)? => Seen::After(json!({ "slot": self.to })),
             (true, true) => Seen::Elsewhere(format!(
                 "{} is there already, beside the package in {}; remove one of them",
                 self.to, self.from
@@ -52,4 +54,10 @@ impl Step for Install {
         }
         Ok(host.rename(&self.to, &self.from)?)
     }
+}
+
+/// Whether a slot keeps the release, and its directory is what the package is to the last byte.
+fn is_kept_whole(install: &Install, host: &dyn Host) -> Result<bool, Fault> {
+    Ok(is_kept(&host.slots(&install.component)?, &install.release)
+        && host.digest(&install.from)? == host.digest(&install.to)?)
 }
