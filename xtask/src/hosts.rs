@@ -1,9 +1,11 @@
 //! `cargo xtask hosts`: real Debian hosts with systemd, in containers, and what only shows there.
 
+mod actor;
 pub(crate) mod namespace;
 mod rig;
 pub(crate) mod rootfs;
 mod scenarios;
+mod wardrobe;
 
 use std::fs;
 use std::process::ExitCode;
@@ -14,8 +16,8 @@ use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
-use crate::command;
 use crate::real_world::Stopwatch;
+use crate::{command, served};
 use rig::Rig;
 use scenarios::{SCENARIOS, Scenario};
 
@@ -63,7 +65,7 @@ fn outside(options: &Options) -> anyhow::Result<ExitCode> {
     let watch = Stopwatch::start();
     rootfs::ensure()?;
     let share = Utf8PathBuf::from("target/hosts/share");
-    fs::create_dir_all(&share).with_context(|| format!("make {share}"))?;
+    wardrobe::prepare(&share)?;
     let share = share.canonicalize_utf8().context("resolve the shared directory")?;
     println!("hosts: prepared in {:.1} s", watch.elapsed().as_secs_f64());
     let mut arguments = vec!["hosts", "--inside", share.as_str()];
@@ -83,6 +85,7 @@ fn inside(options: &Options, share: &Utf8Path) -> anyhow::Result<ExitCode> {
     let work = rootfs::cache().join("work");
     fs::create_dir_all(&work).with_context(|| format!("make {work}"))?;
     let rig = Rig::new(&base, &work, share)?;
+    served::serve(&share.join("repository"), wardrobe::REPOSITORY)?;
     let wanted = options.only.as_deref().unwrap_or_default();
     let chosen: Vec<&Scenario> = SCENARIOS.iter().filter(|s| s.name.contains(wanted)).collect();
     if chosen.is_empty() {
@@ -124,7 +127,8 @@ fn perform(rig: &Rig, scenario: &Scenario, number: u8) -> bool {
     let name = format!("h{number}");
     let played = rig.boot(&name, number).and_then(|mut host| {
         (scenario.play)(&mut host).map_err(|source| {
-            let journal = host.run("journalctl --no-pager --lines=60 --output=short-monotonic");
+            let journal =
+                host.run("journalctl --no-pager --lines=40 --output=cat --unit=handover*");
             source.context(journal.map(|ran| ran.out).unwrap_or_default())
         })
     });

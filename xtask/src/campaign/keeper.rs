@@ -11,11 +11,13 @@ use camino::Utf8Path;
 
 use super::points::Role;
 use crate::real_world::pause;
+use crate::wait;
 
 /// A program that is kept running until the keeper is told to end.
 pub(super) struct Kept {
     starts: Arc<AtomicU32>,
     ending: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
     process: Arc<AtomicU32>,
 }
 
@@ -33,9 +35,14 @@ pub(super) fn keep(
     command: Vec<String>,
     log: &Utf8Path,
 ) -> anyhow::Result<Kept> {
-    let kept = Kept { starts: Arc::default(), ending: Arc::default(), process: Arc::default() };
-    let (starts, ending, process) =
-        (Arc::clone(&kept.starts), Arc::clone(&kept.ending), Arc::clone(&kept.process));
+    let kept = Kept {
+        starts: Arc::default(),
+        ending: Arc::default(),
+        ended: Arc::default(),
+        process: Arc::default(),
+    };
+    let (starts, process) = (Arc::clone(&kept.starts), Arc::clone(&kept.process));
+    let (ending, ended) = (Arc::clone(&kept.ending), Arc::clone(&kept.ended));
     let log = log.to_owned();
     let mut next =
         start(first.unwrap_or(&command), &log).with_context(|| format!("start the {role}"))?;
@@ -46,6 +53,7 @@ pub(super) fn keep(
             drop(next.wait());
             pause(REST);
             if ending.load(Ordering::SeqCst) {
+                ended.store(true, Ordering::SeqCst);
                 return;
             }
             match start(&command, &log) {
@@ -64,12 +72,18 @@ impl Kept {
         self.starts.load(Ordering::SeqCst)
     }
 
-    /// Asks the program to end and does not start it again.
-    pub(super) fn end(&self) {
+    /// Asks the program to end, does not start it again, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it does not go.
+    pub(super) fn end(&self) -> anyhow::Result<()> {
         self.ending.store(true, Ordering::SeqCst);
         let process = self.process.load(Ordering::SeqCst).to_string();
         // It may have ended by itself.
         drop(Command::new("kill").args(["-TERM", &process]).stderr(Stdio::null()).status());
+        wait::until("a kept program to end", Duration::from_mins(1), || {
+            if self.ended.load(Ordering::SeqCst) { Ok(()) } else { Err("it runs".to_owned()) }
+        })
     }
 }
 

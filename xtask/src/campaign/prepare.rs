@@ -75,7 +75,7 @@ pub(super) fn root(stage: &Stage, share: &Utf8Path) -> anyhow::Result<Told> {
     ensure!(asked.code == Some(0), "the installation failed: {}{}", asked.out, asked.err);
     let settled = stage.settle()?;
     leave_a_note()?;
-    launcher.end();
+    launcher.end()?;
     let kept = share.join("root");
     command::output(Command::new("cp").arg("-a").arg(root).arg(&kept))?;
     Ok(Told { points: Vec::new(), settled, starts: launcher.starts() })

@@ -62,7 +62,7 @@ pub(super) fn play(
         stage.settle().with_context(|| format!("after the agent ended with {ended:?}"))?;
     ensure!(["1.0.0", "1.1.0"].contains(&settled.as_str()), "{settled} serves");
     runs_have_ended(stage)?;
-    agent.end();
+    agent.end()?;
     status_tells_the_truth(stage, &settled)?;
     stage.nothing_is_half_there()?;
     ensure!(note(stage)? == before, "the service's state changed: {} was {before}", note(stage)?);

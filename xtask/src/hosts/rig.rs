@@ -142,15 +142,14 @@ impl Host {
     fn wait_for_boot(&mut self) -> anyhow::Result<()> {
         let limit = Duration::from_secs(30);
         let nspawn = self.power.as_ref().map_or(0, |power| power.nspawn.id());
-        let init = wait::until("the host's first process", limit, || {
+        wait::until("multi-user.target", limit, || {
+            // On its way up nspawn has another child for a moment, so look again each time.
             let children = format!("/proc/{nspawn}/task/{nspawn}/children");
             let children = fs::read_to_string(children).map_err(|e| e.to_string())?;
-            children.trim().parse::<u32>().map_err(|_source| format!("children {children:?}"))
-        })?;
-        if let Some(power) = &mut self.power {
-            power.init = init;
-        }
-        wait::until("multi-user.target", limit, || {
+            let init = children.trim().parse().map_err(|_source| format!("{children:?}"))?;
+            if let Some(power) = &mut self.power {
+                power.init = init;
+            }
             let ran =
                 self.run("systemctl is-active multi-user.target").map_err(|e| e.to_string())?;
             if ran.out.trim() == "active" { Ok(()) } else { Err(ran.out + &ran.err) }

@@ -1,5 +1,10 @@
 //! What is played on hosts: each scenario has a host of its own, freshly booted.
 
+mod agents;
+mod packages;
+mod trials;
+mod updates;
+
 use super::rig::Host;
 
 /// One story, told on one host.
@@ -11,23 +16,42 @@ pub(super) struct Scenario {
 }
 
 /// Every scenario, the longest first, so that the lane ends soon after the last begins.
-pub(super) const SCENARIOS: &[Scenario] =
-    &[Scenario { name: "a disk outlives a power cut", play: a_disk_outlives_a_power_cut }];
-
-/// The rig itself: without this, every later "came back" would prove nothing.
-fn a_disk_outlives_a_power_cut(host: &mut Host) -> anyhow::Result<()> {
-    host.must("systemd-run --collect --unit=busy sleep 600 && touch /root/before")?;
-    let mut sleeper = host.start("exec sleep 600")?;
-    anyhow::ensure!(host.path("/root/before").exists(), "the host's disk is not where we look");
-    let boot = host.must("cat /proc/1/stat")?;
-    host.cut_power()?;
-    anyhow::ensure!(host.run("true").is_err(), "a host without power ran a command");
-    sleeper.wait()?;
-    host.power_on()?;
-    host.must("test -e /root/before && ! systemctl is-active busy")?;
-    anyhow::ensure!(boot != host.must("cat /proc/1/stat")?, "it is the same boot");
-    host.shut_down()?;
-    host.power_on()?;
-    host.must("test -e /root/before")?;
-    Ok(())
-}
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "a host that loses its power in mid-trial comes back on a good version",
+        play: trials::power_cut,
+    },
+    Scenario {
+        name: "an administrator's restart in mid-trial neither commits nor loses anything",
+        play: trials::restart,
+    },
+    Scenario {
+        name: "the agent updates itself while the service serves, and a bad agent reverts",
+        play: agents::update_itself,
+    },
+    Scenario {
+        name: "a stop during a swap stops everything, and a start finds a good version",
+        play: trials::stop_in_a_swap,
+    },
+    Scenario {
+        name: "a good release takes over unnoticed and a bad one goes to quarantine",
+        play: updates::good_and_bad,
+    },
+    Scenario {
+        name: "units that change under a running service change nothing that runs",
+        play: updates::changed_units,
+    },
+    Scenario {
+        name: "a full disk refuses an update and nothing changes",
+        play: updates::full_disk,
+    },
+    Scenario {
+        name: "apt upgrades the package under a running agent, and a purge leaves nothing",
+        play: packages::upgrade_and_purge,
+    },
+    Scenario {
+        name: "a launcher that can't start is rescued by the one before it",
+        play: agents::rescue,
+    },
+    Scenario { name: "a disk outlives a power cut", play: packages::disk_outlives_power },
+];
