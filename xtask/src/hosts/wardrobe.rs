@@ -34,7 +34,8 @@ const PLAIN: Web<'static> = Web {
     stable_for: "300ms",
 };
 const ILL: &str = ", \"health\": \"ill\"";
-const OUTSIDE: &str = r"outside:
+const OUTSIDE: &str = r"return_within: 60s
+outside:
   - path: /etc/systemd/system/handover@web.service.d/50-web.conf
     source: etc/50-web.conf
     then: [systemctl, daemon-reload]

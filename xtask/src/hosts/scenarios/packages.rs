@@ -23,7 +23,8 @@ pub(super) fn upgrade_and_purge(host: &mut Host) -> anyhow::Result<()> {
     host.must("touch /var/lib/handover/mine")?;
     host.must("apt-get purge --yes --quiet handover-agent 2>&1")?;
     host.until("every process to be gone", |host| {
-        let ran = host.run("pgrep -fa 'handover|bin/web'").map_err(|error| error.to_string())?;
+        let ran =
+            host.run("pgrep -fa '[h]andover-|bin/[w]eb'").map_err(|error| error.to_string())?;
         if ran.code == Some(1) { Ok(()) } else { Err(ran.out) }
     })?;
     host.must("rm /var/lib/handover/mine && rmdir /var/lib/handover")?;

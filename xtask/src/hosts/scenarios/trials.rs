@@ -60,7 +60,7 @@ pub(super) fn stop_in_a_swap(host: &mut Host) -> anyhow::Result<()> {
         if busy { Ok(()) } else { Err("nothing is under way".to_owned()) }
     })?;
     host.must("systemctl stop handover@web")?;
-    ensure!(host.run("pgrep -f bin/web")?.code == Some(1), "the stop left something running");
+    ensure!(host.run("pgrep -f 'bin/[w]eb'")?.code == Some(1), "the stop left something running");
     host.must("systemctl start handover@web")?;
     update.wait()?;
     let settled = host.until("web to rest", |host| {
