@@ -18,6 +18,10 @@ use rustix::process::{Pid, Signal};
 
 use crate::real_world::{Clock, Stop};
 
+/// Stands in the environment of an entrypoint and of the watcher that it leaves behind: the
+/// launcher ends what its child started, but not these, or an agent could not be swapped by what
+/// it runs.
+pub const OUTLIVES: &str = "HANDOVER_OUTLIVES_ITS_STARTER=1";
 /// How often a running entrypoint is looked at.
 const GLANCE: Duration = Duration::from_millis(10);
 /// An entrypoint that says more than this is out of its mind.
@@ -102,6 +106,7 @@ pub fn run_entrypoint(
         .current_dir(entrypoint.program.parent().unwrap_or(Utf8Path::new("/")))
         .env_clear()
         .envs(std::env::vars_os().filter(|(name, _)| passed_on(name)))
+        .envs(OUTLIVES.split_once('='))
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(errors)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use handover_engine::slots;
 use handover_hoststeps::disk;
 use handover_model::{Guard, LAUNCHER_PROTOCOL, LaunchEvent, Millis, StopSpec};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 #[cfg(test)]
 #[path = "launcher/child.rs"]
@@ -234,6 +234,26 @@ fn a_child_that_ignores_its_stop_signal_is_killed_after_its_grace_with_all_its_o
     let took = host.since(began);
     assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(2), "{took:?}");
     assert!(!lives(pid) && !lives(escaped));
+}
+
+#[test]
+fn an_entrypoint_that_the_agent_started_outlives_the_swap_of_the_agent() {
+    let mut host = Host::new();
+    let agent = host.script(
+        "1.0.0",
+        "(HANDOVER_OUTLIVES_ITS_STARTER=1 setsid sleep 1000 & echo $! > $HERE/pid)
+         while :; do sleep 1; done",
+    );
+    let next = host.script("1.1.0", IDLE);
+    host.install(&agent);
+    host.launch();
+    let old = host.is_ready("1.0.0");
+    let entrypoint: u32 = host.written("pid").trim().parse().unwrap();
+    host.try_out(&next, PATIENCE, 1);
+    host.is_ready("1.1.0");
+    assert!(!lives(old) && lives(entrypoint));
+    let entrypoint = i32::try_from(entrypoint).ok().and_then(Pid::from_raw).unwrap();
+    rustix::process::kill_process(entrypoint, Signal::KILL).unwrap();
 }
 
 #[test]

@@ -5,11 +5,14 @@
 //! there are none, ends everything that a slot ever started, without looking for anybody and
 //! without hitting a process id that was given to somebody else meanwhile.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use handover_engine::launch::Exit;
 use rustix::event::{Timespec, poll};
 use rustix::io::Errno;
+
+use crate::entrypoint::OUTLIVES;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group, wait,
 };
@@ -33,7 +36,8 @@ pub(super) fn reap() -> Option<(Pid, Exit)> {
     }
 }
 
-/// The process ids of our own children, those that ended and were not reaped among them.
+/// The process ids of our own children, those that ended and were not reaped among them, but for
+/// what outlives its starter.
 pub(super) fn children() -> Vec<Pid> {
     let me = std::process::id();
     let text = std::fs::read_to_string(format!("/proc/self/task/{me}/children"));
@@ -42,7 +46,23 @@ pub(super) fn children() -> Vec<Pid> {
         // Kernels without CONFIG_PROC_CHILDREN.
         Err(_) => everybody().filter(|pid| parent_of(*pid) == Some(me)).collect(),
     };
-    pids.into_iter().filter_map(Pid::from_raw).collect()
+    pids.into_iter().filter(|pid| !outlives(*pid)).filter_map(Pid::from_raw).collect()
+}
+
+/// Whether a process must go on when what started it ends: an entrypoint or a watcher, which the
+/// agent started and which is about to swap that very agent. They carry [`OUTLIVES`] in the
+/// environment that they were started with, and run as ourselves: what a component of another
+/// user writes there counts for nothing.
+fn outlives(pid: i32) -> bool {
+    let process = format!("/proc/{pid}");
+    let ours = std::fs::metadata(&process)
+        .is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw());
+    let marked = || {
+        std::fs::read(format!("{process}/environ")).is_ok_and(|environment| {
+            environment.split(|byte| *byte == 0).any(|entry| entry == OUTLIVES.as_bytes())
+        })
+    };
+    ours && marked()
 }
 
 /// What a sweep found and did.
