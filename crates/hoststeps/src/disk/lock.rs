@@ -1,8 +1,8 @@
 //! Locks that die with their holder.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::Read;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use camino::Utf8Path;
 use rustix::fs::FlockOperation;
@@ -10,6 +10,9 @@ use rustix::io::Errno;
 
 use super::failed;
 use crate::HostError;
+
+/// How often a lock that others share is asked for again. They only look, each for microseconds.
+const LOOKERS_PATIENCE: u32 = 10_000;
 
 /// An exclusive `flock(2)` on a file that holds its holder's process id. Dropping it, or dying,
 /// frees it; the file stays.
@@ -24,16 +27,21 @@ impl Lock {
     /// # Errors
     /// [`HostError::Io`].
     pub fn try_take(path: &Utf8Path) -> Result<Option<Self>, HostError> {
-        let mut file = open(path)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            Err(errno) => return Err(failed("lock", path, errno.into())),
+        let file = open(path)?;
+        // Whoever looks for a holder shares the lock for that moment, which must not look like one.
+        for _ in 0..LOOKERS_PATIENCE {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return sign(&file, path).map(|()| Some(Self { _file: file })),
+                Err(Errno::WOULDBLOCK) => {}
+                Err(errno) => return Err(failed("lock", path, errno.into())),
+            }
+            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err() {
+                // Exclusively held: no looker's.
+                return Ok(None);
+            }
+            std::thread::yield_now();
         }
-        file.set_len(0)
-            .and_then(|()| file.write_all(std::process::id().to_string().as_bytes()))
-            .map_err(|source| failed("write", path, source))?;
-        Ok(Some(Self { _file: file }))
+        Ok(None)
     }
 
     /// The process that holds the lock now, if one does. Takes nothing.
@@ -56,6 +64,12 @@ impl Lock {
         file.take(32).read_to_string(&mut text).map_err(|source| failed("read", path, source))?;
         Ok(text.trim().parse().ok())
     }
+}
+
+/// In place and of one width, so that it needs no new block on a full disk and reads whole.
+fn sign(file: &File, path: &Utf8Path) -> Result<(), HostError> {
+    let pid = format!("{:<10}", std::process::id());
+    file.write_all_at(pid.as_bytes(), 0).map_err(|source| failed("write", path, source))
 }
 
 fn open(path: &Utf8Path) -> Result<File, HostError> {

@@ -209,6 +209,100 @@ fn unfinished_files_of_the_dead_are_cleaned_and_those_of_the_living_kept() {
 }
 
 #[test]
+fn looking_who_holds_a_lock_never_keeps_anybody_from_taking_it() {
+    let place = place();
+    let path = place.path.join("lock");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    Lock::holder(&path).unwrap();
+                }
+            });
+        }
+        let missed = (0..2000).filter(|_| Lock::try_take(&path).unwrap().is_none()).count();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(missed, 0, "nobody held it");
+    });
+}
+
+#[test]
+fn a_directory_that_becomes_a_link_after_it_was_seen_is_not_followed() {
+    let place = place();
+    let (tree, victim) = (place.path.join("tree"), place.path.join("victim"));
+    make_dir(&victim).unwrap();
+    write(&victim.join("secret"), b"theirs", 0o600).unwrap();
+    make_dir(&tree.join("a")).unwrap();
+    let mut seen = Vec::new();
+    let walked = tree::walk(&tree, &mut |path, _at, meta| {
+        seen.push(path.to_owned());
+        if meta.is_dir() && path == tree.join("a") {
+            fs::remove_dir(path).unwrap();
+            std::os::unix::fs::symlink(&victim, path).unwrap();
+        }
+        Ok(())
+    });
+    assert!(matches!(walked, Err(HostError::Io { act: "list", .. })), "{walked:?}");
+    assert_eq!(seen, [tree.clone(), tree.join("a")]);
+}
+
+#[test]
+fn a_parent_that_becomes_a_link_after_it_was_entered_leads_nobody_astray() {
+    let place = place();
+    let (tree, victim) = (place.path.join("tree"), place.path.join("victim"));
+    make_dir(&victim).unwrap();
+    make_dir(&tree.join("a")).unwrap();
+    write(&victim.join("2"), b"theirs", 0o600).unwrap();
+    write(&tree.join("a/1"), b"ours", 0o600).unwrap();
+    write(&tree.join("a/2"), b"ours", 0o600).unwrap();
+    let mut read_there = Vec::new();
+    tree::walk(&tree, &mut |path, at, meta| {
+        if path == tree.join("a/1") {
+            fs::rename(tree.join("a"), place.path.join("moved")).unwrap();
+            std::os::unix::fs::symlink(&victim, tree.join("a")).unwrap();
+        }
+        if meta.is_file() {
+            read_there.push(fs::read_to_string(at).unwrap());
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(read_there, ["ours", "ours"]);
+}
+
+#[test]
+fn nobody_else_may_enter_a_copy_before_it_is_whole() {
+    let place = place();
+    let (from, to) = (place.path.join("from"), place.path.join("to"));
+    make_dir(&from.join("a")).unwrap();
+    fs::set_permissions(&from, fs::Permissions::from_mode(0o777)).unwrap();
+    for number in 0..100 {
+        fs::write(from.join(format!("a/{number}")), b"x").unwrap();
+    }
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut open = 0;
+            while !done.load(Ordering::Relaxed) {
+                for entry in place.path.read_dir_utf8().unwrap().flatten() {
+                    let aside = entry.file_name().starts_with(ASIDE_PREFIX);
+                    let mode = entry.metadata().map_or(0, |meta| meta.permissions().mode());
+                    // Between the directory's making and its filling it is empty.
+                    let filled = entry.path().join("a/99").exists();
+                    open += usize::from(aside && filled && mode & 0o077 != 0);
+                }
+            }
+            open
+        });
+        copy_tree(&from, &to).unwrap();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(watch.join().unwrap(), 0);
+    });
+    assert_eq!(to.metadata().unwrap().permissions().mode() & 0o777, 0o777);
+}
+
+#[test]
 fn a_lock_names_its_holder_and_is_free_when_dropped() {
     let place = place();
     let path = place.path.join("lock");

@@ -1,12 +1,17 @@
 //! Whole trees: digest, copy, removal, ownership. Links are never followed.
+//!
+//! Trees may belong to a component's user, who may change them while we, root, are at work. So
+//! below a tree's own name nothing is reached by path: each directory is opened without following
+//! links, and its entries are reached through that descriptor.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use handover_model::{Digest, Hasher};
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 
 use super::{aside_name, failed, rename, sync_dir, sync_parent};
 use crate::HostError;
@@ -27,7 +32,7 @@ pub fn digest_tree(path: &Utf8Path) -> Result<Option<Digest>, HostError> {
         return Ok(Some(hasher.finish()));
     }
     let mut hasher = Hasher::default();
-    walk(path, 0, &mut |entry, meta| {
+    walk(path, &mut |entry, at, meta| {
         let name = entry.strip_prefix(path).unwrap_or(entry);
         let kind = kind_letter(meta);
         hasher.update(
@@ -36,9 +41,9 @@ pub fn digest_tree(path: &Utf8Path) -> Result<Option<Digest>, HostError> {
         hasher.update(name.as_str().as_bytes());
         if meta.is_file() {
             hasher.update(format!(" {} ", meta.len()).as_bytes());
-            digest_file(entry, &mut hasher)?;
+            digest_file(at, &mut hasher)?;
         } else if meta.is_symlink() {
-            let aim = fs::read_link(entry).map_err(|source| failed("read link", entry, source))?;
+            let aim = fs::read_link(at).map_err(|source| failed("read link", entry, source))?;
             hasher.update(aim.as_os_str().as_encoded_bytes());
         }
         hasher.update(b"\n");
@@ -60,12 +65,20 @@ pub fn copy_tree(from: &Utf8Path, to: &Utf8Path) -> Result<(), HostError> {
     }
     let aside = aside_name(to);
     remove_now(&aside)?;
-    let copied = walk(from, 0, &mut |entry, meta| {
+    let mut top = None;
+    let copied = walk(from, &mut |entry, at, meta| {
         let rest = entry.strip_prefix(from).unwrap_or(entry);
-        let target = if rest.as_str().is_empty() { aside.clone() } else { aside.join(rest) };
-        copy_one(entry, meta, &target)
+        if !rest.as_str().is_empty() {
+            copy_one((entry, at), meta, &aside.join(rest))?;
+            return keep_owner_and_mode(meta, &aside.join(rest));
+        }
+        // Ours alone until it is whole: whoever owns what is below can't reach it before.
+        top = Some(meta.clone());
+        copy_one((entry, at), meta, &aside)
     })
     .and_then(|()| sync_tree(&aside))
+    .and_then(|()| top.as_ref().map_or(Ok(()), |meta| keep_owner_and_mode(meta, &aside)))
+    .and_then(|()| if aside.is_dir() { sync_dir(&aside) } else { Ok(()) })
     .and_then(|()| rename(&aside, to));
     if copied.is_err() {
         remove_now(&aside)?;
@@ -95,18 +108,12 @@ pub fn remove_tree(path: &Utf8Path) -> Result<(), HostError> {
 /// [`HostError::Io`].
 pub fn chown_tree(path: &Utf8Path, uid: u32, gid: u32) -> Result<(), HostError> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    walk(path, 0, &mut |entry, meta| {
+    walk(path, &mut |entry, at, meta| {
         if meta.uid() == uid.as_raw() && meta.gid() == gid.as_raw() {
             return Ok(());
         }
-        rustix::fs::chownat(
-            CWD,
-            entry.as_std_path(),
-            Some(uid),
-            Some(gid),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )
-        .map_err(|errno| failed("give away", entry, errno.into()))
+        rustix::fs::chownat(CWD, at.as_std_path(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| failed("give away", entry, errno.into()))
     })
 }
 
@@ -119,7 +126,7 @@ pub fn tree_bytes(path: &Utf8Path) -> Result<u64, HostError> {
         return Ok(0);
     }
     let mut sum = 0u64;
-    walk(path, 0, &mut |_entry, meta| {
+    walk(path, &mut |_entry, _at, meta| {
         // A small file still takes a block.
         sum = sum.saturating_add(meta.len().max(4096));
         Ok(())
@@ -132,11 +139,11 @@ pub fn tree_bytes(path: &Utf8Path) -> Result<u64, HostError> {
 /// # Errors
 /// [`HostError::Io`].
 pub fn sync_tree(path: &Utf8Path) -> Result<(), HostError> {
-    walk(path, 0, &mut |entry, meta| {
+    walk(path, &mut |entry, at, meta| {
         if meta.is_dir() {
-            sync_dir(entry)
+            sync_dir(at)
         } else if meta.is_file() {
-            File::open(entry)
+            open_as_it_is(at)
                 .and_then(|file| file.sync_all())
                 .map_err(|source| failed("fsync", entry, source))
         } else {
@@ -185,53 +192,90 @@ fn open_up(path: &Utf8Path, meta: &Metadata) {
     }
 }
 
+/// What is to be done with an entry: its path for people, where it is reached, and what it is.
+pub(super) type Visit<'a> =
+    &'a mut dyn FnMut(&Utf8Path, &Utf8Path, &Metadata) -> Result<(), HostError>;
+
 /// Visits `path` and everything below it, parents first, names sorted.
-fn walk(
+pub(super) fn walk(path: &Utf8Path, visit: Visit<'_>) -> Result<(), HostError> {
+    walk_below(path, path, 0, visit)
+}
+
+fn walk_below(
     path: &Utf8Path,
+    at: &Utf8Path,
     depth: usize,
-    visit: &mut dyn FnMut(&Utf8Path, &Metadata) -> Result<(), HostError>,
+    visit: Visit<'_>,
 ) -> Result<(), HostError> {
     if depth > MAX_DEPTH {
         let what = format!("more than {MAX_DEPTH} directories deep");
         return Err(HostError::Surprise { path: path.to_owned(), what });
     }
-    let meta = path.symlink_metadata().map_err(|source| failed("stat", path, source))?;
-    visit(path, &meta)?;
+    let meta = at.symlink_metadata().map_err(|source| failed("stat", path, source))?;
+    visit(path, at, &meta)?;
     if !meta.is_dir() {
         return Ok(());
     }
-    let mut below: Vec<Utf8PathBuf> = Vec::new();
-    for entry in fs::read_dir(path).map_err(|source| failed("list", path, source))? {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(at.as_std_path(), flags, Mode::empty())
+        .map_err(|errno| failed("list", path, errno.into()))?;
+    let inside = Utf8PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
+    let mut below: Vec<String> = Vec::new();
+    for entry in fs::read_dir(&inside).map_err(|source| failed("list", path, source))? {
         let entry = entry.map_err(|source| failed("list", path, source))?;
-        let found =
-            Utf8PathBuf::from_path_buf(entry.path()).map_err(|odd| HostError::Surprise {
-                path: path.to_owned(),
-                what: format!("holds a name that is not UTF-8: {}", odd.display()),
-            })?;
+        let found = entry.file_name().into_string().map_err(|odd| HostError::Surprise {
+            path: path.to_owned(),
+            what: format!("holds a name that is not UTF-8: {}", odd.display()),
+        })?;
         below.push(found);
     }
     below.sort();
-    below.iter().try_for_each(|entry| walk(entry, depth + 1, visit))
+    let into = |name: &String| walk_below(&path.join(name), &inside.join(name), depth + 1, visit);
+    below.iter().try_for_each(into)
 }
 
-fn copy_one(from: &Utf8Path, meta: &Metadata, to: &Utf8Path) -> Result<(), HostError> {
-    let act = |act| move |source| failed(act, from, source);
+/// Opens a regular file to read, but not what a link leads to, and without waiting for a pipe's
+/// other end: it may have been changed since it was looked at.
+fn open_as_it_is(at: &Utf8Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(at.as_std_path(), flags, Mode::empty())?);
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::other("it is no regular file any more"))
+}
+
+/// Without owner and mode. `entry` is for people, `from` where it is reached.
+fn copy_one(
+    (entry, from): (&Utf8Path, &Utf8Path),
+    meta: &Metadata,
+    to: &Utf8Path,
+) -> Result<(), HostError> {
+    let act = |act| move |source| failed(act, entry, source);
     match FileType::from_raw_mode(meta.mode()) {
-        FileType::Directory => fs::create_dir(to).map_err(act("copy"))?,
+        FileType::Directory => fs::DirBuilder::new().mode(0o700).create(to).map_err(act("copy")),
         FileType::Symlink => {
             let aim = fs::read_link(from).map_err(act("read link"))?;
-            std::os::unix::fs::symlink(aim, to).map_err(act("copy"))?;
+            std::os::unix::fs::symlink(aim, to).map_err(act("copy"))
         }
         FileType::RegularFile => {
+            let mut made = OpenOptions::new();
+            made.write(true).create_new(true).mode(0o600);
             // Shares blocks or copies inside the kernel where the file system can.
-            fs::copy(from, to).map_err(act("copy"))?;
+            open_as_it_is(from)
+                .and_then(|mut from| io::copy(&mut from, &mut made.open(to)?))
+                .map(drop)
+                .map_err(act("copy"))
         }
         FileType::Fifo
         | FileType::Socket
         | FileType::CharacterDevice
         | FileType::BlockDevice
-        | FileType::Unknown => return Err(odd_kind(from)),
+        | FileType::Unknown => Err(odd_kind(entry)),
     }
+}
+
+fn keep_owner_and_mode(meta: &Metadata, to: &Utf8Path) -> Result<(), HostError> {
     keep_owner(meta, to)?;
     if meta.is_symlink() {
         return Ok(());
@@ -260,7 +304,7 @@ fn odd_kind(path: &Utf8Path) -> HostError {
 }
 
 fn digest_file(path: &Utf8Path, hasher: &mut Hasher) -> Result<(), HostError> {
-    let mut file = File::open(path).map_err(|source| failed("open", path, source))?;
+    let mut file = open_as_it_is(path).map_err(|source| failed("open", path, source))?;
     let mut piece = vec![0; 64 << 10];
     loop {
         match file.read(&mut piece) {
