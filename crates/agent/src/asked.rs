@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::follow::{MOST_HOPS, Moved, ahead_of, perform, pick_up, raise_floors, refresh_now};
 use crate::install::Landed;
 use crate::outlook::Wish;
+use crate::repository::Known;
 
 /// What a person's wish came to: `update NAME [--to V]`.
 ///
@@ -23,7 +24,10 @@ pub fn update_as_asked(
 ) -> Result<Vec<Moved>, Failure> {
     pick_up(agent, policy)?;
     raise_floors(agent)?;
-    let refreshed = refresh_now(agent, policy)?;
+    let Known { refreshed, mut refused } = refresh_now(agent, policy)?;
+    if let Some(error) = refused.remove(name) {
+        return Err(error.into());
+    }
     let mut permits = Vec::new();
     if let Some(bytes) = permit {
         let now = agent.now().wall;

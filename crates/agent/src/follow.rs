@@ -21,7 +21,7 @@ use crate::failure::{Failure, chain};
 use crate::install::{Landed, install};
 use crate::news::News;
 use crate::outlook::{Ahead, Outlook, Wish};
-use crate::repository::{Source, refresh};
+use crate::repository::{Known, Source, code_of, refresh};
 use crate::runs::{Standing, failed_runs, look_at_run, open_runs, resume};
 
 /// How many hops one component may make in one round; more is a loop in somebody's metadata.
@@ -113,14 +113,18 @@ fn edited(agent: &Agent) -> Vec<Option<(u64, i64, i64)>> {
 pub fn round(agent: &mut Agent, policy: &HostPolicy) -> Result<Vec<Moved>, Failure> {
     pick_up(agent, policy)?;
     raise_floors(agent)?;
-    let refreshed = refresh_now(agent, policy)?;
+    let Known { refreshed, refused } = refresh_now(agent, policy)?;
+    for (component, error) in &refused {
+        let code = code_of(error);
+        tracing::warn!(%component, code, error = %chain(error), "component is not believed");
+    }
     let names: Vec<_> = crate::policy::in_order(&policy.components)
         .map_err(|reason| Failure::Refused { code: "policy.order", reason })?
         .into_iter()
         .map(|component| component.name.clone())
         .collect();
     let mut moved = Vec::new();
-    for name in names {
+    for name in names.into_iter().filter(|name| !refused.contains_key(name)) {
         match advance(agent, policy, &refreshed, &name, &mut moved) {
             Ok(()) => {}
             Err(Failure::Stopped) => return Err(Failure::Stopped),
@@ -142,7 +146,7 @@ pub fn round(agent: &mut Agent, policy: &HostPolicy) -> Result<Vec<Moved>, Failu
 ///
 /// # Errors
 /// [`Failure::Repository`].
-pub fn refresh_now(agent: &Agent, policy: &HostPolicy) -> Result<Refreshed, Failure> {
+pub fn refresh_now(agent: &Agent, policy: &HostPolicy) -> Result<Known, Failure> {
     let base = &policy.repository.metadata;
     let names: Vec<_> = policy.components.iter().map(|component| component.name.clone()).collect();
     let fetcher = agent.fetcher(base)?;

@@ -4,12 +4,11 @@
 use camino::Utf8PathBuf;
 use handover_hoststeps::disk;
 use handover_model::{Millis, Timestamp, open_framed, seal_framed};
-use handover_trust::Refreshed;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
 use crate::failure::{Failure, chain};
-use crate::repository::RepositoryError;
+use crate::repository::{Known, RepositoryError, code_of};
 
 const FORMAT: u32 = 1;
 const KIND: &str = "news";
@@ -63,17 +62,20 @@ impl News {
     /// Keeps what came of a look. What can't be kept is logged: it decides nothing.
     pub fn keep(
         agent: &Agent,
-        outcome: &Result<Refreshed, RepositoryError>,
+        outcome: &Result<Known, RepositoryError>,
         clock_off: Option<Millis>,
     ) {
         let now = agent.now().wall;
         let before = Self::load(agent).unwrap_or_default();
         let next = match outcome {
-            Ok(refreshed) => Self {
+            Ok(known) => Self {
                 looked_at: Some(now),
                 refreshed_at: Some(now),
-                expires: Some(refreshed.expires),
-                refused: None,
+                expires: Some(known.refreshed.expires),
+                refused: known.refused.iter().next().map(|(component, error)| Refused {
+                    code: code_of(error),
+                    reason: format!("{component}: {}", chain(error)),
+                }),
                 clock_off,
             },
             Err(error) => Self {

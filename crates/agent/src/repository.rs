@@ -3,6 +3,7 @@
 //! Invariant: version floors are durable before the metadata that raised them, and both before
 //! anything rests on them. A damaged or vanished floors file stops every update by name.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ impl RepositoryError {
     /// A name for programs, stable over releases.
     pub fn code(&self) -> String {
         match self {
-            Self::Verify(error) => format!("trust.{}", error.code().replace('_', "-")),
+            Self::Verify(error) => code_of(error),
             Self::Fetch(error) => error.code().to_owned(),
             Self::Disk(_) => "disk".to_owned(),
             Self::NoRoot { .. } => "trust.no-root".to_owned(),
@@ -186,43 +187,61 @@ pub enum Source<'a> {
     Memory,
 }
 
+/// What came of an update.
+#[derive(Debug)]
+pub struct Known {
+    /// What is offered.
+    pub refreshed: Refreshed,
+    /// Components whose own roles were refused, and why. Nothing is known of them; the others go
+    /// on, since who signs for one component must not hold back another.
+    pub refused: BTreeMap<ComponentName, VerifyError>,
+}
+
 /// Updates what is known of `components`.
 ///
 /// # Errors
-/// Any [`RepositoryError`]; what was accepted before it stays accepted.
+/// Any [`RepositoryError`]; what was accepted before it stays accepted. What is refused of one
+/// component alone is one of [`Known::refused`], unless no other was asked for.
 pub fn refresh(
     store: &TrustStore,
     source: &Source<'_>,
     components: &[ComponentName],
     stop: &Stop,
     clock: &Arc<dyn Clock>,
-) -> Result<Refreshed, RepositoryError> {
+) -> Result<Known, RepositoryError> {
     if !store.root_path().exists() {
         return Err(RepositoryError::NoRoot { path: store.root_path() });
     }
     let _lock = store.lock(stop, clock.as_ref())?;
     let mut goals = components.to_vec();
+    let mut refused = BTreeMap::new();
     loop {
-        match refresh_for(store, source, &goals, clock.now().wall) {
-            // Nobody speaks for one of the components: no reason to keep the others waiting.
-            // It is held with `not-offered`.
-            Err(RepositoryError::Verify(VerifyError::UnknownRole { role })) => {
-                let before = goals.len();
-                goals.retain(|component| role != format!("component-{component}"));
-                if goals.len() == before {
-                    return Err(VerifyError::UnknownRole { role }.into());
-                }
+        let mut culprit = None;
+        let error = match refresh_for(store, source, &goals, clock.now().wall, &mut culprit) {
+            Ok(refreshed) => return Ok(Known { refreshed, refused }),
+            Err(error) => error,
+        };
+        match (error, culprit) {
+            // Nobody speaks for it: it is held with `not-offered`.
+            (RepositoryError::Verify(VerifyError::UnknownRole { .. }), Some(component)) => {
+                goals.retain(|goal| *goal != component);
             }
-            other => return other,
+            (RepositoryError::Verify(error), Some(component)) if components.len() > 1 => {
+                goals.retain(|goal| *goal != component);
+                refused.insert(component, error);
+            }
+            (error, _) => return Err(error),
         }
     }
 }
 
+/// One update; `culprit` is the component whose own role it failed at, if it did.
 fn refresh_for(
     store: &TrustStore,
     source: &Source<'_>,
     components: &[ComponentName],
     now: Timestamp,
+    culprit: &mut Option<ComponentName>,
 ) -> Result<Refreshed, RepositoryError> {
     let memory = store.load()?;
     let kept = memory.files.get("timestamp.json").cloned();
@@ -230,7 +249,17 @@ fn refresh_for(
     let mut refresh = Refresh::begin(memory, goals, Limits::default(), now)?;
     loop {
         match refresh.poll() {
-            Poll::Fetch(want) => refresh.feed(fetch(source, &want, kept.as_deref())?)?,
+            Poll::Fetch(want) => {
+                let answer = fetch(source, &want, kept.as_deref())?;
+                if let Err(error) = refresh.feed(answer) {
+                    *culprit = refresh.pursued().cloned();
+                    // What all components share was accepted whole, and stays so.
+                    while let (Some(_), Poll::Save(save)) = (&*culprit, refresh.poll()) {
+                        store.save(&save)?;
+                    }
+                    return Err(error.into());
+                }
+            }
             Poll::Save(save) => store.save(&save)?,
             Poll::Done => return Ok(refresh.finish()?),
         }
@@ -258,6 +287,11 @@ fn fetch(
         }
         Source::Memory => Ok(Answer::NotFound),
     }
+}
+
+/// A refusal's name for programs, stable over releases.
+pub fn code_of(error: &VerifyError) -> String {
+    format!("trust.{}", error.code().replace('_', "-"))
 }
 
 /// `base/name`, with one slash.

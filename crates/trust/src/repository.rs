@@ -143,6 +143,8 @@ pub struct Refresh {
     limits: Limits,
     memory: Memory,
     goals: VecDeque<Goal>,
+    /// Whether root, timestamp, snapshot and targets were accepted.
+    shared_done: bool,
     stage: Stage,
     saves: VecDeque<Save>,
     walk: walk::Walk,
@@ -196,6 +198,7 @@ impl Refresh {
             limits,
             memory,
             goals: goals.into(),
+            shared_done: false,
             stage,
             saves: VecDeque::new(),
             walk: walk::Walk::default(),
@@ -236,6 +239,15 @@ impl Refresh {
             self.stage = Stage::Failed;
         }
         fed
+    }
+
+    /// The component whose own role the update was at: where a refusal ended it there, the others
+    /// can be asked for without it. `None` before the roles that all components share are done.
+    pub fn pursued(&self) -> Option<&ComponentName> {
+        match self.goals.front() {
+            Some(Goal::Component(component)) if self.shared_done => Some(component),
+            Some(Goal::Component(_) | Goal::Target(_)) | None => None,
+        }
     }
 
     /// The result, once [`Poll::Done`] was polled.
@@ -335,6 +347,7 @@ impl Refresh {
 
     /// Works on goals until one needs a file, or all are reached.
     fn pursue_goals(&mut self) -> Result<(), VerifyError> {
+        self.shared_done = true;
         while let Some(goal) = self.goals.front().cloned() {
             let needs_file = match &goal {
                 Goal::Component(component) => self.pursue_component(component)?,

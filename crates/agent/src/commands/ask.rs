@@ -14,13 +14,13 @@ use crate::accepted::Accepted;
 use crate::agent::Agent;
 use crate::asked::{unknown_component, update_as_asked};
 use crate::attempts::Attempts;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, chain};
 use crate::follow::{Moved, change_slots, raise_floors, refresh_now, round};
 use crate::install::Landed;
 use crate::news::News;
 use crate::outlook::{Ahead, Outlook};
 use crate::policy::Choices;
-use crate::repository::{Source, refresh};
+use crate::repository::{Known, Source, code_of, refresh};
 
 #[derive(Serialize)]
 pub(super) struct Step {
@@ -85,7 +85,7 @@ struct Checked {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     path: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'static str>,
+    code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     notes: Vec<String>,
@@ -112,7 +112,7 @@ impl Checked {
             }
             Choice::Hold(reason) => {
                 checked.choice = "hold";
-                checked.code = Some(reason.code());
+                checked.code = Some(reason.code().to_owned());
                 checked.reason = Some(reason.to_string());
             }
         }
@@ -140,10 +140,16 @@ impl Checked {
 /// `check`.
 pub(super) fn check(agent: &Agent, printer: Printer) -> Result<Exit, Failure> {
     let policy = agent.policy()?;
-    let refreshed = refresh_now(agent, &policy)?;
+    let Known { refreshed, refused } = refresh_now(agent, &policy)?;
     let outlook = Outlook::read(agent, &policy, News::load(agent)?.clock_off)?;
     let all = outlook.ahead(agent, &refreshed.catalog, None)?;
-    let checked: Vec<_> = all.iter().map(Checked::of).collect();
+    let mut checked: Vec<_> = all.iter().map(Checked::of).collect();
+    for (seen, ahead) in checked.iter_mut().zip(&all) {
+        if let Some(error) = refused.get(&ahead.policy.name) {
+            (seen.choice, seen.code) = ("hold", Some(code_of(error)));
+            seen.reason = Some(chain(error));
+        }
+    }
     printer.data(&checked, |checked| {
         if checked.is_empty() {
             return "the policy lists no components".to_owned();
@@ -218,12 +224,12 @@ pub(super) fn rollback(
     if let Some(path) = permit {
         let bytes = read_named(path)?;
         let now = agent.now().wall;
-        let catalog = &known.as_ref().map_err(offline_permit)?.catalog;
+        let catalog = &known.as_ref().map_err(offline_permit)?.refreshed.catalog;
         permits.push(handover_trust::verify_permit(&bytes, catalog, name, &policy.agent, now)?);
     }
     let offers = known
         .as_ref()
-        .map(|known| handover_engine::graph::offers(&known.catalog, name))
+        .map(|known| handover_engine::graph::offers(&known.refreshed.catalog, name))
         .unwrap_or_default();
     let slots = agent.home.slots(name)?;
     policy.components.iter_mut().for_each(|component| component.after.clear());

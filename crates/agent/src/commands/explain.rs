@@ -12,7 +12,7 @@ use crate::attempts::{Attempts, Turn};
 use crate::failure::{Exit, Failure, chain};
 use crate::news::News;
 use crate::outlook::{Ahead, Outlook};
-use crate::repository::{Source, refresh};
+use crate::repository::{Known, Source, code_of, refresh};
 use crate::voice::plain;
 
 #[derive(Serialize)]
@@ -71,9 +71,13 @@ pub(super) fn explain(
         news,
     };
     match known {
+        Ok(Known { refused, .. }) if refused.contains_key(name) => {
+            explained.code = code_of(&refused[name]);
+            explained.reason = chain(&refused[name]);
+        }
         Ok(known) => {
             let outlook = Outlook::read(agent, &policy, explained.news.clock_off)?;
-            let all = outlook.ahead(agent, &known.catalog, None)?;
+            let all = outlook.ahead(agent, &known.refreshed.catalog, None)?;
             if let Some(ahead) = all.iter().find(|ahead| ahead.policy.name == *name) {
                 decide(&mut explained, ahead);
             }

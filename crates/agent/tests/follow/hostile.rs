@@ -19,7 +19,9 @@ fn garble(site: &Site, part: &str) {
     site.tamper(|files| {
         for (path, bytes) in files {
             if path.starts_with("/targets/") && path.contains(part) {
-                bytes.iter_mut().for_each(|byte| *byte ^= 0xff);
+                for byte in bytes.iter_mut() {
+                    *byte ^= 0xff;
+                }
             }
         }
     });
@@ -97,7 +99,7 @@ fn a_decision_falls_when_what_runs_changed_before_the_lock_was_taken() {
     let home = Home::new(site.root());
     let mut agent = Agent::real(home, Stop::never(), Voice::silent()).unwrap();
     let policy = agent.policy().unwrap();
-    let refreshed = refresh_now(&agent, &policy).unwrap();
+    let refreshed = refresh_now(&agent, &policy).unwrap().refreshed;
     let wish = Wish { component: &web(), asked: Asked::Newest, permits: &[] };
     let ahead = ahead_of(&agent, &policy, &refreshed, &web(), Some(wish)).unwrap().unwrap();
     // Another command is quicker.
@@ -144,4 +146,28 @@ fn a_release_that_a_person_took_back_can_be_installed_again_when_a_person_asks()
     let (code, out, said) = site.run(&["update", "web", "--to", "1.1.0"]);
     assert_eq!(code, 0, "{out}{said}");
     assert_eq!(site.json(&["status"])["components"][1]["current"], "1.1.0");
+}
+
+#[test]
+fn a_component_whose_role_is_refused_holds_back_no_other_and_says_why() {
+    let mut site = Site::new();
+    site.init();
+    site.publish("1.0.0", 1, &script("exit 3"));
+    site.tamper(|files| {
+        let own = |path: &&String| path.ends_with(".component-handover-agent.json");
+        let path = files.keys().filter(own).next_back().unwrap().clone();
+        files.insert(path, b"{}".to_vec());
+    });
+    let (code, out, said) = site.run(&["follow", "--once"]);
+    assert_eq!(code, 3, "web was not tried: {out}{said}");
+    assert!(out.contains("web 1.0.0: refused"), "{out}{said}");
+    let checked = site.json(&["check"]);
+    assert_eq!(checked[0]["code"], "trust.mix-and-match", "{checked}");
+    assert_eq!(checked[1]["choice"], "update", "{checked}");
+    let explained = site.json(&["explain", "handover-agent"]);
+    assert_eq!(explained["choice"], "unknown", "{explained}");
+    assert_eq!(explained["news"]["refused"]["code"], "trust.mix-and-match", "{explained}");
+    let (code, _, said) = site.run(&["update", "handover-agent"]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("trust.mix-and-match"), "{said}");
 }
