@@ -24,8 +24,8 @@ fmt: ## format everything
 deps: ## check the crate map, licences and sources of what we depend on
 	cargo xtask deps
 
-fuzz: ## fuzz every parser of outside bytes for SECONDS (60) each
-	cargo xtask fuzz --seconds $(or $(SECONDS),60)
+fuzz: ## fuzz every parser of outside bytes, SECONDS_EACH (30) each
+	fuzz/run $(or $(SECONDS_EACH),30)
 
 docs: ## the crates' documentation, in target/doc
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
