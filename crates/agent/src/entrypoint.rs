@@ -183,9 +183,11 @@ impl Lines {
         (&self.file).take(MOST_OUTPUT).read_to_end(&mut piece)?;
         self.seen = self.seen.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
         self.rest.extend_from_slice(&piece);
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            if let Ok(progress) = serde_json::from_slice::<Progress>(&line) {
+        let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        // Taken out at once: line by line would cost the square of what was said.
+        let lines: Vec<u8> = self.rest.drain(..whole).collect();
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            if let Ok(progress) = serde_json::from_slice::<Progress>(line) {
                 relay(&progress);
             } else {
                 let said = String::from_utf8_lossy(&line[..line.len().min(500)]);

@@ -231,7 +231,7 @@ pub fn ahead_of(
     wish: Option<Wish<'_>>,
 ) -> Result<Option<Ahead>, Failure> {
     let outlook = Outlook::read(agent, policy, News::load(agent)?.clock_off)?;
-    let all = outlook.ahead(agent, &refreshed.catalog, wish)?;
+    let all = outlook.ahead(agent, &refreshed.catalog, wish, Some(name))?;
     Ok(all.into_iter().find(|ahead| ahead.policy.name == *name))
 }
 
@@ -387,7 +387,11 @@ fn settle(agent: &Agent, name: &ComponentName, run: RunId) -> Result<Landed, Fai
 /// [`Failure`] when the disk fails; one run's failure does not stop the others.
 pub fn pick_up(agent: &Agent, policy: &HostPolicy) -> Result<(), Failure> {
     for name in agent.home.present()? {
-        for open in open_runs(&agent.home, &name)? {
+        let open = open_runs(&agent.home, &name).unwrap_or_else(|error| {
+            tracing::error!(component = %name, error = %chain(&error), "runs can't be read");
+            Vec::new()
+        });
+        for open in open {
             if agent.stop.is_asked() {
                 return Err(Failure::Stopped);
             }
@@ -413,7 +417,14 @@ pub fn pick_up(agent: &Agent, policy: &HostPolicy) -> Result<(), Failure> {
 pub fn raise_floors(agent: &Agent) -> Result<(), Failure> {
     let accepted = Accepted::of(&agent.home);
     for name in agent.home.present()? {
-        let slots = agent.home.slots(&name)?;
+        let slots = match agent.home.slots(&name) {
+            Ok(slots) => slots,
+            Err(error) => {
+                // Its own business: the floors of the others rise all the same.
+                tracing::error!(component = %name, error = %chain(&error), "slots can't be read");
+                continue;
+            }
+        };
         let now = agent.now().wall;
         if accepted.floors()?.raised(&name, &slots, now).is_none() {
             continue;

@@ -86,7 +86,8 @@ impl Outlook {
         })
     }
 
-    /// The whole host ahead, in the order in which components move.
+    /// The whole host ahead, in the order in which components move. Where `only` one of them
+    /// matters, another whose slots are damaged counts as not installed and is left out.
     ///
     /// # Errors
     /// [`Failure`] for damaged slots.
@@ -95,13 +96,20 @@ impl Outlook {
         agent: &Agent,
         catalog: &Verified<Catalog>,
         wish: Option<Wish<'_>>,
+        only: Option<&ComponentName>,
     ) -> Result<Vec<Ahead>, Failure> {
         let mut all = Vec::new();
         let mut others = BTreeMap::new();
         let ordered = in_order(&self.policy.components)
             .map_err(|reason| Failure::Refused { code: "policy.order", reason })?;
         for policy in ordered {
-            let slots = agent.home.slots(&policy.name)?;
+            let slots = match agent.home.slots(&policy.name) {
+                Err(_) if only.is_some_and(|only| *only != policy.name) => {
+                    others.insert(policy.name.clone(), Standing::NotInstalled);
+                    continue;
+                }
+                read => read?,
+            };
             let offered = offers(catalog, &policy.name);
             let skipped = catalog.components.get(&policy.name);
             let skipped = skipped.map_or(&[][..], |releases| releases.skipped.as_slice());

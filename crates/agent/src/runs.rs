@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use camino::Utf8Path;
 use handover_hoststeps::{HostError, disk};
 use handover_model::{
-    ComponentName, OUTCOME_FORMAT, Order, Outcome, ReleaseId, RunId, RunResult, open_framed,
+    ComponentName, Layout, OUTCOME_FORMAT, Order, Outcome, ReleaseId, RunId, RunResult, open_framed,
 };
 
 use crate::agent::Agent;
 use crate::entrypoint::{Answered, Entrypoint, run_entrypoint};
 use crate::failure::Failure;
 use crate::home::Home;
-use crate::unpack::ENTRYPOINT;
+use crate::unpack::{ENTRYPOINT, MANIFEST};
 
 /// How a run stands, by looking.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,9 +154,27 @@ pub fn failed_runs(
 }
 
 /// What a run installs, by its copy of the order. A run without one never began.
-fn release_of(run: &camino::Utf8Path) -> Result<Option<ReleaseId>, HostError> {
+fn release_of(run: &Utf8Path) -> Result<Option<ReleaseId>, HostError> {
     let Some(bytes) = disk::read(&run.join("order.json"))? else { return Ok(None) };
     Ok(serde_json::from_slice::<Order>(&bytes).ok().map(|order| order.to))
+}
+
+/// What was verified when it came may have changed since, and is about to run with our rights.
+fn check_entrypoint(layout: &Layout, open: &Open, package: &Utf8Path) -> Result<(), Failure> {
+    let Some(kept) = crate::contents::kept(layout, &open.to)? else { return Ok(()) };
+    for name in [ENTRYPOINT, MANIFEST] {
+        let Some(wanted) = kept.get(Utf8Path::new(name)) else { continue };
+        let path = package.join(name);
+        if !crate::contents::digest_of(&path).is_ok_and(|found| found == *wanted) {
+            let reason = format!(
+                "{path} is not what was unpacked, so run {} is not resumed; the launcher's rule \
+                 decides. Bring back the package's own file, or `handover-agent rollback`",
+                open.run
+            );
+            return Err(Failure::Refused { code: "package-changed", reason });
+        }
+    }
+    Ok(())
 }
 
 /// Resumes a run with the package that began it. True when somebody else works on it already, or
@@ -176,6 +195,7 @@ pub fn resume(agent: &Agent, open: &Open, patience: Duration) -> Result<bool, Fa
         );
         return Ok(false);
     };
+    check_entrypoint(&layout, open, &package)?;
     tracing::info!(component = %open.component, run.id = %open.run, "run resumes");
     let (root, run) = (agent.home.root().to_string(), open.run.to_string());
     let arguments =

@@ -142,7 +142,7 @@ pub(super) fn check(agent: &Agent, printer: Printer) -> Result<Exit, Failure> {
     let policy = agent.policy()?;
     let Known { refreshed, refused } = refresh_now(agent, &policy)?;
     let outlook = Outlook::read(agent, &policy, News::load(agent)?.clock_off)?;
-    let all = outlook.ahead(agent, &refreshed.catalog, None)?;
+    let all = outlook.ahead(agent, &refreshed.catalog, None, None)?;
     let mut checked: Vec<_> = all.iter().map(Checked::of).collect();
     for (seen, ahead) in checked.iter_mut().zip(&all) {
         if let Some(error) = refused.get(&ahead.policy.name) {

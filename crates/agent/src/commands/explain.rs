@@ -77,7 +77,7 @@ pub(super) fn explain(
         }
         Ok(known) => {
             let outlook = Outlook::read(agent, &policy, explained.news.clock_off)?;
-            let all = outlook.ahead(agent, &known.refreshed.catalog, None)?;
+            let all = outlook.ahead(agent, &known.refreshed.catalog, None, Some(name))?;
             if let Some(ahead) = all.iter().find(|ahead| ahead.policy.name == *name) {
                 decide(&mut explained, ahead);
             }

@@ -8,7 +8,9 @@ use handover_agent::real_world::{Clock as _, RealClock, Stop};
 use handover_agent::voice::Voice;
 use handover_engine::choose::Asked;
 use handover_hoststeps::disk::{self, Lock, SlotsStore};
-use handover_model::{IdGen, Layout, OrderId, Permit, Slots};
+use handover_model::{
+    Digest, IdGen, Layout, Millis, Order, OrderId, Permit, ReleaseId, RunId, Slots, Version,
+};
 
 use crate::script;
 use crate::site::{Site, key, signed, web};
@@ -155,7 +157,7 @@ fn a_component_whose_role_is_refused_holds_back_no_other_and_says_why() {
     site.publish("1.0.0", 1, &script("exit 3"));
     site.tamper(|files| {
         let own = |path: &&String| path.ends_with(".component-handover-agent.json");
-        let path = files.keys().filter(own).next_back().unwrap().clone();
+        let path = files.keys().rfind(own).unwrap().clone();
         files.insert(path, b"{}".to_vec());
     });
     let (code, out, said) = site.run(&["follow", "--once"]);
@@ -170,4 +172,75 @@ fn a_component_whose_role_is_refused_holds_back_no_other_and_says_why() {
     let (code, _, said) = site.run(&["update", "handover-agent"]);
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("trust.mix-and-match"), "{said}");
+}
+
+#[test]
+fn an_entrypoint_that_says_millions_of_empty_lines_does_not_keep_the_agent_busy() {
+    let mut site = Site::new();
+    site.init();
+    site.publish("1.0.0", 1, &script("head -c 4000000 /dev/zero | tr '\\0' '\\n'; exit 3"));
+    let began = RealClock::start();
+    let (code, _, said) = site.run(&["update", "web"]);
+    assert_eq!(code, 3, "{said}");
+    let took = began.now().mono;
+    assert!(took < std::time::Duration::from_secs(60), "{took:?}");
+}
+
+#[test]
+fn a_cut_run_is_not_resumed_with_an_entrypoint_that_somebody_changed() {
+    let site = Site::new();
+    site.init();
+    let (layout, ran) = (Layout::new(site.root(), web()), site.path().join("ran"));
+    let to = ReleaseId { version: Version::new(1, 0, 0), digest: Digest::of(b"package") };
+    let now = RealClock::start().now().wall;
+    let mut ids = IdGen::new([7; 32]);
+    let order = Order {
+        contract: 1,
+        id: OrderId::mint(&mut ids, now),
+        run: RunId::mint(&mut ids, now),
+        component: web(),
+        root: site.root(),
+        from: None,
+        to: to.clone(),
+        sequence: 1,
+        deadline: now,
+        patience: Millis(1000),
+        parameters: std::collections::BTreeMap::new(),
+    };
+    let directory = layout.run(order.run);
+    disk::make_dir(&directory).unwrap();
+    let text = serde_json::to_vec(&order).unwrap();
+    disk::write(&directory.join("order.json"), &text, 0o600).unwrap();
+    let program = layout.incoming(&to.digest).join("handover/upgrade");
+    disk::make_dir(program.parent().unwrap()).unwrap();
+    let text = script(&format!("echo >{ran}; exit 3"));
+    disk::write(&program, text.as_bytes(), 0o755).unwrap();
+
+    let keep = |digest| {
+        let files = [("handover/upgrade".into(), digest)].into_iter().collect();
+        handover_agent::contents::keep(&layout, &to, &files).unwrap();
+    };
+    keep(Digest::of(b"what was signed"));
+    let (_, _, said) = site.run(&["follow", "--once"]);
+    assert!(!ran.exists(), "a changed entrypoint was run");
+    assert!(said.contains("is not what was unpacked"), "{said}");
+    keep(Digest::of(text.as_bytes()));
+    site.run(&["follow", "--once"]);
+    assert!(ran.exists());
+}
+
+#[test]
+fn a_damaged_component_stops_itself_and_no_other() {
+    let mut site = Site::new();
+    site.init();
+    site.publish("1.0.0", 1, &script("exit 3"));
+    let own = Layout::new(site.root(), "handover-agent".parse().unwrap());
+    disk::write(&own.slots().join("2.json"), b"", 0o644).unwrap();
+    let (code, out, said) = site.run(&["follow", "--once"]);
+    assert_eq!(code, 3, "web was not tried: {out}{said}");
+    assert!(out.contains("web 1.0.0: refused"), "{out}{said}");
+    let (code, _, said) = site.run(&["update", "handover-agent"]);
+    assert_eq!(code, 6, "{said}");
+    let (code, _, said) = site.run(&["check"]);
+    assert_eq!(code, 6, "{said}");
 }
