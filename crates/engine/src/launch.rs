@@ -133,6 +133,7 @@ struct Child {
     stop: StopSpec,
     since: Duration,
     pid: Option<u32>,
+    ready: bool,
     stopping: Option<Stopping>,
 }
 
@@ -217,7 +218,11 @@ impl Launch {
             Event::Started { pid } => self.started(pid),
             Event::StartFailed(why) => self.start_failed(&why, now),
             Event::ChildReady => {
-                if let Some(pid) = self.child.as_ref().and_then(|child| child.pid) {
+                // Once: a child that says so for ever must not flood the record.
+                if let Some(child) = self.child.as_mut().filter(|child| !child.ready)
+                    && let Some(pid) = child.pid
+                {
+                    child.ready = true;
                     self.out.push(Effect::Record(LaunchEvent::Ready { pid }));
                 }
             }

@@ -17,6 +17,9 @@ use super::processes::session_of;
 /// The longest message that is read; longer ones are cut, as the service manager does.
 const MAX_MESSAGE: usize = 4096;
 
+/// The most messages that are read at a time.
+const MOST_MESSAGES: usize = 8;
+
 /// Both ends.
 #[derive(Debug)]
 pub(super) struct Notify {
@@ -26,7 +29,7 @@ pub(super) struct Notify {
     watchdog: bool,
 }
 
-/// One message of the child's.
+/// What the child said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Said {
     /// It is ready.
@@ -61,19 +64,26 @@ impl Notify {
         &self.address
     }
 
-    /// The next message of `child` or of a process of its session; those of others are dropped.
-    pub(super) fn hear(&self, child: Option<Pid>) -> Option<Said> {
-        loop {
+    /// What `child`, or processes of its session, said since the last time, taken together; what
+    /// others said is dropped. Whoever never stops talking is heard again later: the launcher has
+    /// other things to do, ending a trial among them.
+    pub(super) fn hear(&self, child: Option<Pid>) -> Said {
+        let mut heard = Said::default();
+        for _ in 0..MOST_MESSAGES {
             match self.receive() {
                 Ok((sender, text)) => {
                     if child.is_some_and(|child| speaks_for(sender, child)) {
-                        return Some(parse_notification(&text));
+                        let said = parse_notification(&text);
+                        heard.ready |= said.ready;
+                        heard.alive |= said.alive;
+                        heard.status = said.status.or(heard.status);
                     }
                 }
                 Err(Errno::INTR) => {}
-                Err(_) => return None,
+                Err(_) => break,
             }
         }
+        heard
     }
 
     /// Tells the service manager, if there is one. That it doesn't listen changes nothing here.
@@ -165,13 +175,26 @@ mod tests {
     fn what_a_stranger_says_is_not_heard() {
         let notify = Notify::open().unwrap();
         send(notify.address(), "READY=1");
-        assert_eq!(notify.hear(Pid::from_raw(1)), None);
+        assert_eq!(notify.hear(Pid::from_raw(1)), Said::default());
         send(notify.address(), "READY=1");
-        assert_eq!(notify.hear(None), None);
+        assert_eq!(notify.hear(None), Said::default());
         send(notify.address(), "READY=1\nSTATUS=well");
-        let said = notify.hear(Some(rustix::process::getpid())).unwrap();
+        let said = notify.hear(Some(rustix::process::getpid()));
         assert_eq!(said, Said { ready: true, status: Some("well".to_owned()), alive: false });
-        assert_eq!(notify.hear(Some(rustix::process::getpid())), None);
+        assert_eq!(notify.hear(Some(rustix::process::getpid())), Said::default());
+    }
+
+    #[test]
+    fn whoever_never_stops_talking_does_not_keep_the_launcher() {
+        let notify = Notify::open().unwrap();
+        // The shortest queue that the kernel gives holds as many (unix(7)).
+        for _ in 0..10 {
+            send(notify.address(), "READY=1");
+        }
+        let me = Some(rustix::process::getpid());
+        assert!(notify.hear(me).ready);
+        assert!(notify.hear(me).ready, "all was heard at once, however much it was");
+        assert!(!notify.hear(me).ready);
     }
 
     #[test]

@@ -163,16 +163,15 @@ impl Shell {
     }
 
     fn look_at_child(&mut self) {
-        while let Some(said) = self.notify.hear(self.child.as_ref().map(|child| child.pid)) {
-            if said.ready {
-                self.ready();
-            }
-            if let Some(status) = said.status {
-                self.tell_status(&status);
-            }
-            if said.alive {
-                self.notify.tell_watchdog();
-            }
+        let said = self.notify.hear(self.child.as_ref().map(|child| child.pid));
+        if said.ready {
+            self.ready();
+        }
+        if let Some(status) = said.status {
+            self.tell_status(&status);
+        }
+        if said.alive {
+            self.notify.tell_watchdog();
         }
         let stage = self.child.as_mut().map_or(Stage::Unchanged, Child::stage);
         match stage {

@@ -131,6 +131,7 @@ impl Launch {
             stop: slot.recipe.stop.clone(),
             since: now.mono,
             pid: None,
+            ready: false,
             stopping: None,
         });
         self.out.push(Effect::Start(Box::new(slot)));

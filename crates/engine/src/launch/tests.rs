@@ -439,3 +439,15 @@ fn a_child_that_cannot_be_started_counts_as_one_that_exited() {
     assert!(next.quarantine[0].reason.contains("no such file"), "{next:?}");
     let _: Timestamp = next.quarantine[0].at;
 }
+
+#[test]
+fn a_child_that_says_again_and_again_that_it_is_ready_is_recorded_once() {
+    let mut launch = Launch::new(World::both(Duration::ZERO));
+    let slots = Slots { generation: 1, current: Some(slot("1.0.0", 1)), ..Slots::default() };
+    launch.handle(Event::Slots(slots), World::both(Duration::ZERO));
+    launch.handle(Event::Started { pid: 7 }, World::both(Duration::ZERO));
+    let said: Vec<_> = (0..3)
+        .flat_map(|_| launch.handle(Event::ChildReady, World::both(Duration::ZERO)))
+        .collect();
+    assert_eq!(said, [Effect::Record(LaunchEvent::Ready { pid: 7 })]);
+}
