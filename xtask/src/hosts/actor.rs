@@ -39,22 +39,22 @@ impl Host {
             "handover-agent init --repository http://{REPOSITORY} --trusted-root \
              /srv/share/root.json --name host"
         ))?;
-        self.policy("mode: manual")?;
+        self.policy("mode: manual", "mode: manual")?;
         self.must("systemctl enable --quiet --now handover-agent handover@web")?;
         self.must("handover-agent update web --to 1.0.0")?;
         self.serves("1.0.0")
     }
 
-    /// Writes the policy; `agent` says how the agent itself is followed.
+    /// Writes the policy; `agent` and `web` say how these two are followed.
     ///
     /// # Errors
     /// When the file can't be written.
-    pub(super) fn policy(&self, agent: &str) -> anyhow::Result<()> {
+    pub(super) fn policy(&self, agent: &str, web: &str) -> anyhow::Result<()> {
         self.must(&format!(
             "cat > {ROOT}/policy.yaml <<END\nagent: host\nrepository:\n  metadata: \
              http://{REPOSITORY}/metadata\n  targets: http://{REPOSITORY}/targets\npoll: \
-             1s\ncomponents:\n  - name: handover-agent\n    {agent}\n  - name: web\n    mode: \
-             manual\nEND"
+             1s\ncomponents:\n  - name: handover-agent\n    {agent}\n  - name: web\n    \
+             {web}\nEND"
         ))?;
         Ok(())
     }

@@ -41,7 +41,8 @@ impl Rig {
         )?;
         for line in [
             "ip link set lo up".to_owned(),
-            format!("ip link add {BRIDGE} type bridge"),
+            // With an address of its own: else it changes as hosts come and go.
+            format!("ip link add {BRIDGE} address 02:00:00:00:00:01 type bridge"),
             format!("ip address add {OUR_ADDRESS}/24 dev {BRIDGE}"),
             format!("ip link set {BRIDGE} up"),
         ] {

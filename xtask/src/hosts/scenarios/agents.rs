@@ -9,14 +9,14 @@ pub(super) fn update_itself(host: &mut Host) -> anyhow::Result<()> {
     host.set_up()?;
     let (web, agent) = (host.unit("handover@web")?, host.unit("handover-agent")?);
     let served = host.proves("web", "1.0.0")?["process"]["pid"].clone();
-    host.policy("pin: 0.2.0")?;
+    host.policy("pin: 0.2.0", "mode: manual")?;
     host.proves("handover-agent", "0.2.0")?;
     ensure!(host.unit("handover-agent")? == agent, "systemd restarted the agent's service");
     host.until("the launcher to be replaced", |host| {
         let ran = host.run("cmp /var/lib/handover/bin/handover-launch /var/lib/handover/components/handover-agent/releases/0.2.0*/bin/handover-launch");
         ran.map_err(|e| e.to_string()).and_then(|r| if r.code == Some(0) { Ok(()) } else { Err(r.err) })
     })?;
-    host.policy("pin: 0.3.0")?;
+    host.policy("pin: 0.3.0", "mode: manual")?;
     host.until("0.3.0 to be in quarantine", |host| {
         let slots = host.slots("handover-agent").map_err(|error| format!("{error:#}"))?;
         let there = slots.quarantine.iter().any(|q| q.release.version.to_string() == "0.3.0");

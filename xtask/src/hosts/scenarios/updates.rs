@@ -12,7 +12,7 @@ pub(super) fn good_and_bad(host: &mut Host) -> anyhow::Result<()> {
         "while [ ! -e /root/enough ]; do curl -fsS -m 5 http://127.0.0.1:8080/ >/dev/null && \
          echo >> /root/answered || echo >> /root/failed; done",
     )?;
-    ensure!(host.update("web", "1.1.0")? == Some(0), "1.1.0 was not installed");
+    host.policy("mode: manual", "pin: 1.1.0")?;
     host.rests_at("1.1.0")?;
     host.proves("web", "1.1.0")?;
     // 1.1.0 is still watched, by a unit of its own that an agent's restart does not end.
@@ -21,6 +21,7 @@ pub(super) fn good_and_bad(host: &mut Host) -> anyhow::Result<()> {
     ensure!(before.contains("running"), "nobody watches 1.1.0: {before:?}");
     host.must("systemctl restart handover-agent")?;
     ensure!(host.must(watchers)? == before, "the watcher did not survive the agent's restart");
+    host.policy("mode: manual", "mode: manual")?;
     ensure!(host.update("web", "1.2.0")? == Some(4), "1.2.0 was not reverted");
     let slots = host.rests_at("1.1.0")?;
     ensure!(slots.quarantine.iter().any(|q| q.release.version.to_string() == "1.2.0"));
