@@ -78,10 +78,18 @@ fn start_unit(program: &Utf8Path, which: &Which) -> Result<bool, Failed> {
     Ok(status.success())
 }
 
+/// Whether the control group that we are in belongs to a service, and dies with it. Asked of the
+/// kernel: a launcher hands on almost nothing of its environment, `INVOCATION_ID` neither.
 fn under_systemd() -> bool {
-    std::env::var_os("INVOCATION_ID").is_some()
+    let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    names_a_service(&cgroups)
         && Utf8Path::new("/run/systemd/system").exists()
         && rustix::process::geteuid().is_root()
+}
+
+/// Whether `/proc/PID/cgroup` (cgroups(7)) names a service's control group.
+fn names_a_service(cgroups: &str) -> bool {
+    cgroups.lines().any(|line| line.split('/').any(|part| part.ends_with(".service")))
 }
 
 fn watch_arguments(which: &Which) -> Vec<String> {
@@ -120,4 +128,18 @@ fn wait_for(layout: &Layout, which: &Which) -> Result<(), Failed> {
 
 fn starting(source: std::io::Error) -> Failed {
     Failed::System { act: "start the watcher", source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_a_service;
+
+    #[test]
+    fn what_runs_in_a_service_is_told_from_what_a_person_started() {
+        assert!(names_a_service("0::/system.slice/handover-agent.service\n"));
+        let instance = "1:name=systemd:/system.slice/system-handover.slice/handover@web.service\n";
+        assert!(names_a_service(instance));
+        assert!(!names_a_service("0::/user.slice/user-0.slice/session-3.scope\n"));
+        assert!(!names_a_service("0::/\n"));
+    }
 }
