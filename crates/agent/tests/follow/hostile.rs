@@ -183,7 +183,7 @@ fn an_entrypoint_that_says_millions_of_empty_lines_does_not_keep_the_agent_busy(
     let (code, _, said) = site.run(&["update", "web"]);
     assert_eq!(code, 3, "{said}");
     let took = began.now().mono;
-    assert!(took < std::time::Duration::from_secs(60), "{took:?}");
+    assert!(took < std::time::Duration::from_mins(1), "{took:?}");
 }
 
 #[test]
