@@ -386,6 +386,24 @@ fn a_release_that_falls_ill_after_commit_returns_with_its_outside_files() {
 }
 
 #[test]
+fn a_link_outside_the_slot_is_a_persons_and_stays() {
+    let mut root = installed(16, json!({}));
+    let (outside, theirs) =
+        (root.layout.root().join("outside.conf"), root.layout.root().join("theirs.conf"));
+    disk::write(&theirs, b"mine\n", 0o600).unwrap();
+    std::os::unix::fs::symlink(&theirs, &outside).unwrap();
+    let more = json!({
+        "outside": [{"path": outside, "source": "etc/web.conf", "edits": "replace"}]});
+    let to = root.package("1.4.0", 2, more);
+    let order = root.order(&to, 2);
+    root.run(&order);
+    root.expect(order.run, RunResult::Reverted, "1.0.0");
+    let reason = root.outcome(order.run).unwrap().reason;
+    assert!(reason.contains("outside.conf is a link"), "{reason}");
+    assert_eq!(std::fs::read_link(&outside).unwrap(), theirs);
+}
+
+#[test]
 fn a_person_takes_a_guarded_run_back_and_another_release_can_follow_it() {
     let mut root = installed(7, json!({}));
     let (first, answer) = root.upgrade("1.1.0", 2, json!({"return_within": "1h"}));

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::config::{beside, shipped};
 use super::preflight::{refuse_failed, spec_of};
-use crate::{Host, Step};
+use crate::{EntryKind, Host, Step};
 
 /// What lies at a path: its content and mode.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +133,14 @@ impl Outside for OutsideCopy {
     }
 
     fn observe(&self, host: &dyn Host, new: &[u8]) -> Result<Observed, Fault> {
+        // A link's own mode lets everybody write, and what is put back would be a file of it.
+        if host.stat(&self.path)?.is_some_and(|entry| entry.kind == EntryKind::Link) {
+            return Err(Fault::Permanent(format!(
+                "{} is a link, which a release's file must not replace; put a file there, or \
+                 remove it",
+                self.path
+            )));
+        }
         let there = host.read(&self.path)?;
         let original = match &self.original {
             Some(path) if host.stat(path)?.is_some() => {
