@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use handover_model::SocketSpec;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen};
 
@@ -147,10 +148,21 @@ fn open_unix(path: &str) -> Result<OwnedFd, Errno> {
     let socket = make()?;
     bind(&socket, &address)?;
     // Who may connect is decided by the directory, as with systemd's sockets.
-    let opened = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666));
+    let opened = let_all_connect(path);
     listen(&socket, BACKLOG)?;
-    opened.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    opened?;
     Ok(socket)
+}
+
+/// The directory may be the component's own: what lies there may not be our socket any more.
+fn let_all_connect(path: &str) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = rustix::fs::open(path, flags, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) != FileType::Socket {
+        return Err(Errno::NOTSOCK);
+    }
+    // A descriptor of this sort can't be changed itself, only what it names.
+    rustix::fs::chmod(format!("/proc/self/fd/{}", found.as_raw_fd()), Mode::from_raw_mode(0o666))
 }
 
 fn unlink(address: &str) {
@@ -191,7 +203,6 @@ mod tests {
 
     #[test]
     fn a_socket_that_is_held_stays_the_same_one() {
-        use std::os::fd::AsRawFd as _;
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let wanted = [spec("web", &free.local_addr().unwrap().to_string())];
         drop(free);
@@ -216,6 +227,23 @@ mod tests {
         drop(alive);
         sockets.open(&wanted).unwrap();
         assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+    }
+
+    #[test]
+    fn what_took_a_sockets_place_is_not_opened_to_everybody() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let place = tempfile::tempdir().unwrap();
+        let (path, victim) = (place.path().join("s"), place.path().join("victim"));
+        std::fs::File::create(&victim).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        let before = mode(&victim);
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        assert_eq!(let_all_connect(path.to_str().unwrap()), Err(Errno::NOTSOCK));
+        assert_eq!(mode(&victim), before);
+        std::fs::remove_file(&path).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let_all_connect(path.to_str().unwrap()).unwrap();
+        assert_eq!(mode(&path), 0o666);
     }
 
     #[test]
