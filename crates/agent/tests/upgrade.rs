@@ -473,6 +473,27 @@ fn a_watcher_that_is_killed_is_replaced_by_resume() {
     assert_eq!(root.verb("resume", &order).code, Some(0));
 }
 
+#[test]
+fn a_run_that_was_cut_before_its_journal_began_ends_as_refused_and_blocks_nobody() {
+    let mut root = installed(11, json!({}));
+    let to = root.package("1.1.0", 2, json!({}));
+    // What a kill leaves between the making of the journal's file and its first line, and before.
+    for journal in [Some(b"".as_slice()), Some(b"{\"rec\":{\"at\"".as_slice()), None] {
+        let order = root.order(&to, 2);
+        let dir = root.layout.run(order.run);
+        disk::make_dir(&dir).unwrap();
+        disk::write(&dir.join("order.json"), &serde_json::to_vec(&order).unwrap(), 0o600).unwrap();
+        if let Some(bytes) = journal {
+            disk::write(&dir.join("journal.jsonl"), bytes, 0o600).unwrap();
+        }
+        let answer = root.verb("resume", &order);
+        assert_eq!(answer.code, Some(3), "{journal:?}: {}", answer.errors);
+        root.expect(order.run, RunResult::Refused, "1.0.0");
+        assert_eq!(root.verb("resume", &order).code, Some(3));
+    }
+    root.install(&to, 2);
+}
+
 /// The frozen driver and the frozen order of contract 1, against the entrypoint as it is today.
 #[test]
 fn the_oldest_agents_driver_hands_over_to_todays_entrypoint() {

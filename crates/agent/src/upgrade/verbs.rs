@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use handover_engine::journal::Replay;
 use handover_engine::run::{Input, Refused as CoreRefused, StepId, StepState, summarize};
 use handover_engine::upgrade::{Refused, steps};
 use handover_hoststeps::disk::{self, Lock};
@@ -260,6 +261,15 @@ fn resume(which: &Which) -> Result<ExitCode, Failed> {
             RunResult::Trial | RunResult::Guarded | RunResult::Stuck => {}
         }
     }
+    if !journal_began(&layout, which.run)? {
+        // Whoever is just about to begin it holds the lock.
+        let _lock = Lock::try_take(&layout.upgrade_lock())?.ok_or(Failed::Busy)?;
+        if !journal_began(&layout, which.run)? {
+            let reason = "the run was cut before its journal began; nothing had changed";
+            outcome::save(&layout, &order, RunResult::Refused, reason, wall())?;
+            return Ok(ExitCode::Refused);
+        }
+    }
     let driven = match Driven::open(&layout, which.run, None) {
         Ok(driven) => driven,
         // Its watcher lives.
@@ -275,13 +285,22 @@ fn resume(which: &Which) -> Result<ExitCode, Failed> {
     to_trial(&layout, &order, driven, lock, Some(step_id(steps::WATCH.id)))
 }
 
+/// Whether the journal holds as much as its first record, which holds the plan. Without one nothing
+/// was ever done.
+fn journal_began(layout: &Layout, run: RunId) -> Result<bool, Failed> {
+    Ok(replay(layout, run)?.good_len() > 0)
+}
+
+fn replay(layout: &Layout, run: RunId) -> Result<Replay, Failed> {
+    let path = layout.run(run).join("journal.jsonl");
+    let bytes = disk::read(&path)?.unwrap_or_default();
+    Replay::of(&bytes).map_err(|source| Failed::Log(LogError::Damaged { path, source }))
+}
+
 /// Whether the run has come as far as its trial and was not turned: the watcher's part is left.
 fn on_trial(layout: &Layout, order: &Order) -> Result<bool, Failed> {
     let run = order.run;
-    let path = layout.run(run).join("journal.jsonl");
-    let bytes = disk::read(&path)?.unwrap_or_default();
-    let replay = handover_engine::journal::Replay::of(&bytes)
-        .map_err(|source| Failed::Log(LogError::Damaged { path, source }))?;
+    let replay = replay(layout, run)?;
     let summary = summarize(&replay).map_err(|source| Failed::Core { run, source })?;
     let Some(summary) = summary.filter(|summary| summary.turned.is_none()) else {
         return Ok(false);
