@@ -8,8 +8,8 @@ demo: ## five hosts, good and bad releases, attackers, on this machine (ONCE=1: 
 test: ## all tests that need neither root nor a network
 	cargo test --workspace
 
-test-hosts: ## real Debian hosts with systemd, in containers; needs root
-	cargo xtask hosts
+test-hosts: ## real Debian hosts with systemd, and faults from outside; needs root
+	cargo xtask hosts && cargo xtask campaign --sample 24
 
 bench: ## measure the budgets, each beside its peer, into docs/benchmarks.md
 	cargo run --release --package handover-bench
