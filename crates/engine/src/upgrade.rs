@@ -14,7 +14,7 @@ mod health;
 mod inputs;
 mod recipe;
 
-pub use compile::{Step, compile, party, steps};
+pub use compile::{BRINGS_LAUNCHER, LAUNCHER_IN_PACKAGE, Step, compile, party, steps};
 pub use facts::{HostFacts, Refused};
 pub use fill::{FillError, Places};
 pub use health::{Ill, Process, Sight, Vigil};

@@ -93,6 +93,7 @@ fn upgrade(more: Value, behaviour: Behaviour) -> (Plan, World) {
 
 fn facts(world: &World, package: &Utf8Path) -> HostFacts {
     HostFacts {
+        has_launcher: false,
         now: Timestamp::from_micros(0),
         slots: world.machine().newest_slots(&web()),
         launcher_runs: true,

@@ -8,7 +8,8 @@ use std::net::{TcpListener, ToSocketAddrs as _};
 use camino::{Utf8Path, Utf8PathBuf};
 use handover_engine::run::Plan;
 use handover_engine::upgrade::{
-    CopyConfig, HostFacts, OutsideCopy, Places, Refused, SetTrial, compile, steps,
+    CopyConfig, HostFacts, LAUNCHER_IN_PACKAGE, OutsideCopy, Places, Refused, SetTrial, compile,
+    steps,
 };
 use handover_hoststeps::disk::{self, Lock};
 use handover_hoststeps::{Host as _, HostError, RealHost, user_named};
@@ -112,6 +113,7 @@ fn look(
         old,
         old_parameters,
         copied_bytes,
+        has_launcher: package.join(LAUNCHER_IN_PACKAGE).is_file(),
         executable_digest: host.digest(&executable)?.ok_or_else(missing)?,
         executable_machine: machine(&executable),
         host_machine: machine(Utf8Path::new("/proc/self/exe")),

@@ -62,10 +62,10 @@ pub mod steps {
 }
 
 /// Where the launcher lies inside the package of the component that brings it.
-const LAUNCHER_IN_PACKAGE: &str = "bin/handover-launch";
+pub const LAUNCHER_IN_PACKAGE: &str = "bin/handover-launch";
 
 /// The component that brings the launcher.
-const BRINGS_LAUNCHER: &str = "handover-agent";
+pub const BRINGS_LAUNCHER: &str = "handover-agent";
 
 /// Compiles the upgrade that `order` asks for.
 ///
@@ -73,6 +73,7 @@ const BRINGS_LAUNCHER: &str = "handover-agent";
 /// Any [`Refused`]; nothing was changed, since nothing here can change anything.
 pub fn compile(order: &Order, manifest: &Manifest, facts: &HostFacts) -> Result<Plan, Refused> {
     check_order(order, manifest, facts)?;
+    check_agent(manifest, facts)?;
     check_host(order, manifest, facts)?;
     let compiler = Compiler::new(order, manifest, facts)?;
     let mut specs = Specs::default();
@@ -119,6 +120,24 @@ fn check_order(order: &Order, manifest: &Manifest, facts: &HostFacts) -> Result<
         Some(run) => Err(Refused::Busy { run }),
         None => Ok(()),
     }
+}
+
+/// What the component that runs entrypoints and brings the launcher must and must not have.
+fn check_agent(manifest: &Manifest, facts: &HostFacts) -> Result<(), Refused> {
+    let component = &manifest.component;
+    if component.as_str() != BRINGS_LAUNCHER {
+        return Ok(());
+    }
+    // Its pause would stop whoever runs the entrypoint, between stopping it and trying the new one.
+    if manifest.state.is_some() {
+        return Err(Refused::AgentState { component: component.clone() });
+    }
+    // It is put in place after commit, when there is no way back from its absence.
+    if !facts.has_launcher {
+        let path = LAUNCHER_IN_PACKAGE;
+        return Err(Refused::LauncherMissing { component: component.clone(), path });
+    }
+    Ok(())
 }
 
 fn check_host(order: &Order, manifest: &Manifest, facts: &HostFacts) -> Result<(), Refused> {

@@ -27,6 +27,8 @@ pub struct HostFacts {
     pub old_parameters: std::collections::BTreeMap<String, String>,
     /// Bytes of the current slot's state and configuration.
     pub copied_bytes: u64,
+    /// Whether the package holds a launcher, `bin/handover-launch`.
+    pub has_launcher: bool,
     /// SHA-256 of the new release's executable.
     pub executable_digest: Digest,
     /// The ELF machine of the new release's executable, if it is an ELF file (`e_machine`).
@@ -141,6 +143,26 @@ pub enum Refused {
         /// What the host is.
         host: u16,
     },
+    /// The agent's own release declares state.
+    #[error(
+        "{component} declares state, and copying it would stop the very agent that runs this \
+         upgrade; take `state` out of its release: the agent keeps what it must under the root"
+    )]
+    AgentState {
+        /// The component.
+        component: ComponentName,
+    },
+    /// The agent's own package brings no launcher.
+    #[error(
+        "the package of {component} holds no {path}, which every component of this host would \
+         run under; build it again with the launcher in it"
+    )]
+    LauncherMissing {
+        /// The component.
+        component: ComponentName,
+        /// Where in the package it should be.
+        path: &'static str,
+    },
     /// A migration is missing.
     #[error("no migration leads from state schema {from} on to {to}")]
     MigrationGap {
@@ -219,6 +241,8 @@ impl Refused {
             | Self::Quarantined { .. }
             | Self::Launcher { .. }
             | Self::Machine { .. }
+            | Self::AgentState { .. }
+            | Self::LauncherMissing { .. }
             | Self::MigrationGap { .. }
             | Self::OlderSchema { .. }
             | Self::Parameter { .. }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use camino::Utf8Path;
+use handover_engine::upgrade::BRINGS_LAUNCHER;
 use handover_model::{
     CheckKind, LAUNCHER_PROTOCOL, MANIFEST_FORMAT, Manifest, Millis, OnRevert, StateSpec,
 };
@@ -101,6 +102,13 @@ impl Found {
     }
 
     fn state(&mut self, manifest: &Manifest, state: &StateSpec) {
+        if manifest.component.as_str() == BRINGS_LAUNCHER {
+            let what = format!(
+                "copying it would stop {}, which runs the very upgrade that copies it",
+                manifest.component
+            );
+            self.push("state", what, "take it out: the agent keeps what it must under the root");
+        }
         if state.schema == 0 {
             self.push("state.schema", "schemas count from 1", "say 1 for the first");
         }

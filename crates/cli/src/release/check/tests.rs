@@ -63,6 +63,12 @@ fn each_contradiction_names_its_field_and_line() {
 }
 
 #[test]
+fn the_agent_may_not_declare_state() {
+    let agent = text("state: { schema: 1 }").replace("component: web", "component: handover-agent");
+    assert_eq!(problems(&agent), [("state".to_owned(), Some(7))]);
+}
+
+#[test]
 fn a_service_that_can_not_be_run_is_refused() {
     for (service, field) in [
         ("executable: /bin/web", "service.executable"),

@@ -68,6 +68,7 @@ fn facts(current: Option<&str>) -> HostFacts {
         package: Layout::new("/r", "web".parse().unwrap()).incoming(&release("1.1.0").digest),
         old_parameters: BTreeMap::new(),
         copied_bytes: 1000,
+        has_launcher: false,
         executable_digest: Digest::of(b"exe"),
         executable_machine: Some(62),
         host_machine: Some(62),
@@ -188,13 +189,38 @@ fn outside_files_come_after_commit_with_their_placeholders_filled() {
     assert!(matches!(refused, Err(Refused::Manifest { .. })));
 }
 
+/// A release of the agent itself, and the order for it.
+fn agent() -> (Order, Manifest, HostFacts) {
+    let mut manifest = manifest("1.1.0", json!({"component": "handover-agent"}));
+    manifest.state = None;
+    manifest.service.arguments.clear();
+    let order = Order { component: manifest.component.clone(), ..order(None, "1.1.0") };
+    (order, manifest, HostFacts { has_launcher: true, ..facts(None) })
+}
+
 #[test]
 fn only_the_agent_brings_the_launcher() {
-    let agent = json!({"component": "handover-agent"});
-    let order = Order { component: "handover-agent".parse().unwrap(), ..order(None, "1.1.0") };
-    let plan = compile(&order, &manifest("1.1.0", agent), &facts(None)).unwrap();
+    let (order, manifest, facts) = agent();
+    let plan = compile(&order, &manifest, &facts).unwrap();
     let replace: ReplaceLauncher = inputs(&plan, "launcher");
     assert_eq!(replace.target, "/r/bin/handover-launch");
+}
+
+#[test]
+fn an_agent_that_would_stop_whoever_upgrades_it_is_refused() {
+    let (order, mut manifest, facts) = agent();
+    manifest.state = Some(serde_json::from_value(json!({"schema": 1})).unwrap());
+    let refused = compile(&order, &manifest, &facts).unwrap_err();
+    assert_eq!(refused, Refused::AgentState { component: manifest.component });
+}
+
+#[test]
+fn an_agent_without_a_launcher_is_refused_before_anything_changes() {
+    let (order, manifest, facts) = agent();
+    let bare = HostFacts { has_launcher: false, ..facts };
+    let refused = compile(&order, &manifest, &bare).unwrap_err();
+    let path = "bin/handover-launch";
+    assert_eq!(refused, Refused::LauncherMissing { component: manifest.component, path });
 }
 
 /// Refuses what `change` makes of a fine upgrade.
