@@ -76,8 +76,29 @@ pub(crate) fn warn(text: &str) {
     say(&format!("warning: {text}"));
 }
 
+/// What is said may quote documents and programs of others, in errors above all.
 fn say(text: &str) {
-    let _gone = writeln!(std::io::stderr(), "{text}");
+    for line in text.split('\n') {
+        let _gone = writeln!(std::io::stderr(), "{}", plain(line));
+    }
+}
+
+/// Text of others on one line of its own, for a terminal: what would move the cursor, colour,
+/// hide, break or turn around text (control characters; Unicode's line breaks, joiners, directions
+/// and fillers) is written as `\u{…}`. So nobody's text can pass for ours.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        let unseen = matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}');
+        if c.is_control() || unseen {
+            plain.extend(c.escape_unicode());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
 }
 
 /// An error with its causes, on one line.

@@ -10,7 +10,7 @@ use handover_trust::Envelope;
 use handover_trust::author::{RootDoc, TargetsDoc};
 
 use super::ReleaseError;
-use crate::output::Out;
+use crate::output::{Out, plain};
 use crate::real_world;
 use crate::repo::RepoError;
 use crate::secret::{self, PassphraseArgs};
@@ -25,7 +25,7 @@ pub(super) fn sign(
     let mut documents = Vec::new();
     for path in files {
         let envelope = Envelope::parse(&secret::read(path)?)?;
-        out.say(&format!("{path}:\n{}", describe(path, &envelope)?));
+        out.say(&format!("{}:\n{}", plain(path.as_str()), describe(path, &envelope)?));
         documents.push((path, envelope));
     }
     let key = secret::load_key(key, passphrase)?;
@@ -60,9 +60,10 @@ fn describe(path: &Utf8Path, envelope: &Envelope) -> Result<String, ReleaseError
 fn describe_root(root: &RootDoc) -> String {
     let mut text = format!("  root version {}, until {}", root.version, root.expires.0);
     for (role, keys) in &root.roles {
-        let _infallible = write!(text, "\n  {role}: {} of", keys.threshold);
+        let _infallible = write!(text, "\n  {}: {} of", plain(role), keys.threshold);
         for (id, key) in root.keys_of(role) {
-            let _infallible = write!(text, " {id} {}", key.owner().unwrap_or_default());
+            let owner = plain(key.owner().unwrap_or_default());
+            let _infallible = write!(text, " {} {owner}", plain(&id));
         }
     }
     text
@@ -72,17 +73,17 @@ fn describe_targets(targets: &TargetsDoc) -> String {
     let mut text = format!("  targets version {}, until {}", targets.version, targets.expires.0);
     for component in targets.components() {
         let keys = targets.keys_of(&component);
-        let ids: Vec<_> = keys.keys().map(String::as_str).collect();
+        let ids: Vec<_> = keys.keys().map(|id| plain(id)).collect();
         let threshold = targets.threshold_of(&component);
         let _infallible =
             write!(text, "\n  component {component}: {threshold} of {}", ids.join(" "));
     }
     for (path, facts) in targets.releases() {
         let digest = targets.targets.get(path).map(|target| target.hashes.sha256.to_string());
-        let _infallible = write!(text, "\n  {path}  sequence {}", facts.sequence);
+        let _infallible = write!(text, "\n  {}  sequence {}", plain(path), facts.sequence);
         let _infallible = write!(text, "  sha256 {}", digest.unwrap_or_default());
         if let Some(reason) = facts.revoked {
-            let _infallible = write!(text, "  REVOKED: {reason}");
+            let _infallible = write!(text, "  REVOKED: {}", plain(&reason));
         }
     }
     text
@@ -96,7 +97,7 @@ fn describe_permit(permit: &Permit) -> String {
         permit.component,
         permit.to,
         permit.expires,
-        permit.reason
+        plain(&permit.reason)
     )
 }
 
@@ -157,4 +158,29 @@ pub(super) fn write_permit(
         format!("{file}: {} waits for release signatures, until {}", permit.id, permit.expires)
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_document_says_can_not_pass_for_what_we_say() {
+        let permit = Permit {
+            type_: Permit::TYPE.to_owned(),
+            id: OrderId::mint(&mut IdGen::new([1; 32]), handover_model::Timestamp::from_micros(0)),
+            component: "web".parse().unwrap(),
+            agents: vec!["host-1".parse().unwrap()],
+            to: Version::new(1, 0, 0),
+            reason: "well\u{1b}[2K\r  permit for\n  nobody\u{9b}1A \u{202e}ti \u{2028}".to_owned(),
+            expires: handover_model::Timestamp::from_micros(0),
+        };
+        let envelope = Envelope::unsigned(&permit).unwrap();
+        let shown = describe("permit.json".into(), &envelope).unwrap();
+        let reason =
+            "well\\u{1b}[2K\\u{d}  permit for\\u{a}  nobody\\u{9b}1A \\u{202e}ti \\u{2028}";
+        assert!(shown.contains(reason), "{shown:?}");
+        assert_eq!(shown.lines().count(), 3, "{shown:?}");
+        assert!(shown.chars().all(|c| c == '\n' || plain(&c.to_string()) == c.to_string()));
+    }
 }
