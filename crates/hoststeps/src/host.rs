@@ -166,6 +166,9 @@ pub trait Host {
     fn free_bytes(&self, path: &Utf8Path) -> Result<u64, HostError>;
     /// Makes a directory and its parents, mode 0755 but for those that exist.
     fn make_dir(&mut self, path: &Utf8Path) -> Result<(), HostError>;
+    /// Makes a directory of mode 0750 at most, and its parents as [`Host::make_dir`] does. One that
+    /// exists keeps its mode.
+    fn make_private_dir(&mut self, path: &Utf8Path) -> Result<(), HostError>;
     /// Replaces a file: write aside, fsync, rename, fsync of the directory.
     fn write(&mut self, path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<(), HostError>;
     /// Renames; refuses to replace anything. Both directories are fsynced.

@@ -83,6 +83,10 @@ impl Host for RealHost {
         disk::make_dir(path)
     }
 
+    fn make_private_dir(&mut self, path: &Utf8Path) -> Result<(), HostError> {
+        disk::make_dir_mode(path, 0o750)
+    }
+
     fn write(&mut self, path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<(), HostError> {
         disk::write(path, bytes, mode)
     }

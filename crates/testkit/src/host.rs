@@ -156,6 +156,13 @@ impl Host for FakeHost {
         })
     }
 
+    fn make_private_dir(&mut self, path: &Utf8Path) -> Result<(), HostError> {
+        self.change("make directory", path, |machine| {
+            machine.tree.make_private_dir(path);
+            Ok(())
+        })
+    }
+
     fn write(&mut self, path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<(), HostError> {
         self.change("write", path, |machine| {
             parent_is_there(machine, "write", path)?;

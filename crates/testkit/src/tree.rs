@@ -70,6 +70,15 @@ impl Tree {
         }
     }
 
+    /// Makes a directory of mode 0750, and its parents as [`Self::make_dir`] does.
+    pub fn make_private_dir(&mut self, path: &Utf8Path) {
+        if self.is_dir(path) {
+            return;
+        }
+        self.make_dir(path);
+        self.nodes.insert(path.to_owned(), Node::Dir { mode: 0o750, owner: String::new() });
+    }
+
     /// Puts a file, with the directories that it needs. An owner stays.
     pub fn put(&mut self, path: impl AsRef<Utf8Path>, bytes: impl Into<Vec<u8>>, mode: u32) {
         let path = path.as_ref();

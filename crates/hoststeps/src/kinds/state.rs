@@ -40,7 +40,8 @@ impl Step for PrepareState {
         }
         match &self.from {
             Some(from) => host.copy_tree(from, &self.work)?,
-            None => host.make_dir(&self.work)?,
+            // What a component keeps is its user's own business; migrations may open it further.
+            None => host.make_private_dir(&self.work)?,
         }
         if let Some(user) = &self.user {
             host.chown_tree(&self.work, user)?;

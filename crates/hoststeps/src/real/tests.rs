@@ -217,6 +217,39 @@ fn free_space_is_asked_of_the_nearest_parent_that_exists() {
     assert!(free > 0);
 }
 
+#[test]
+fn the_first_state_of_a_component_is_nobody_elses_to_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use crate::Step as _;
+
+    let place = place();
+    let release =
+        handover_model::ReleaseId { version: "1.0.0".parse().unwrap(), digest: Digest::of(b"x") };
+    let step = handover_engine::upgrade::PrepareState {
+        component: "web".parse().unwrap(),
+        release,
+        run: "run_00000000000070008000000000000001".parse().unwrap(),
+        from: None,
+        work: place.path.join("state/1.1.work"),
+        to: place.path.join("state/1.1"),
+        aside: place.path.join("state/1.2"),
+        migrations: Vec::new(),
+        user: None,
+        paused: false,
+    };
+    let intent = handover_engine::run::Intent {
+        attempt: 1,
+        inputs: serde_json::Value::Null,
+        observed: serde_json::Value::Null,
+        before: serde_json::Value::Null,
+    };
+    step.apply(&mut host(&place), &intent).unwrap();
+    let mode = |path: &Utf8Path| path.metadata().unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&step.to), 0o750);
+    assert_eq!(mode(&place.path.join("state")), 0o755);
+}
+
 /// Writes what a launcher would write; the lock is held by this very process.
 fn record(layout: &Layout, event: LaunchEvent) {
     let launcher = std::process::id();
