@@ -120,7 +120,8 @@ pub(super) fn session_of(pid: i32) -> Option<i32> {
 }
 
 /// Kills what an earlier launcher, itself killed, left of the session that `main`, born at
-/// `birth`, led. Returns how many processes that were.
+/// `birth`, led, and waits until they are gone, so that what they held, ports above all, is free
+/// for what starts next. Returns how many processes that were.
 pub(super) fn kill_orphans(main: i32, birth: &str) -> usize {
     // An id is not given away while a session of that id lives. So either the leader is still the
     // one that was recorded, or it is gone and the session is still its own.
@@ -132,7 +133,26 @@ pub(super) fn kill_orphans(main: i32, birth: &str) -> usize {
     }
     let ours = |pid: &i32| *pid == main || session_of(*pid) == Some(main);
     let orphans: Vec<_> = everybody().filter(ours).filter_map(Pid::from_raw).collect();
-    orphans.iter().filter(|pid| kill_process(**pid, Signal::KILL).is_ok()).count()
+    let killed: Vec<_> = orphans
+        .into_iter()
+        .filter_map(|pid| Some((pid, birth_of(pid.as_raw_pid())?)))
+        .filter(|(pid, _)| kill_process(*pid, Signal::KILL).is_ok())
+        .collect();
+    // As in a sweep: five seconds are for a disk that hangs, and then the start shows what is held.
+    for round in 0..100 {
+        if killed.iter().all(|(pid, birth)| is_gone(pid.as_raw_pid(), birth)) {
+            break;
+        }
+        pause(Duration::from_millis(round));
+    }
+    killed.len()
+}
+
+/// Whether a process has given back everything: it is no more, its id is another's, or only its
+/// exit status waits to be reaped, by whom else it belongs to.
+fn is_gone(pid: i32, birth: &str) -> bool {
+    birth_of(pid).is_none_or(|found| found != birth)
+        || stat_field(pid, 0).is_none_or(|state| state == "Z" || state == "X")
 }
 
 fn everybody() -> impl Iterator<Item = i32> {
@@ -174,6 +194,28 @@ mod tests {
             parent_of(me),
             rustix::process::getppid().map(|p| p.as_raw_pid().unsigned_abs())
         );
+    }
+
+    #[test]
+    fn what_an_orphan_held_is_free_when_it_was_killed() {
+        use std::io::Read as _;
+        use std::os::unix::process::CommandExt as _;
+
+        // `setsid` makes the shell's child the leader of a session; the shell itself is gone then.
+        let mut shell = std::process::Command::new("/bin/sh")
+            .args(["-c", "setsid sh -c 'echo $$; exec sleep 1000' & wait"])
+            .stdout(std::process::Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut said = [0; 16];
+        let length = shell.stdout.as_mut().unwrap().read(&mut said).unwrap();
+        let orphan: i32 = String::from_utf8_lossy(&said[..length]).trim().parse().unwrap();
+        let birth = birth_of(orphan).unwrap();
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        assert_eq!(kill_orphans(orphan, &birth), 1);
+        assert!(is_gone(orphan, &birth));
     }
 
     #[test]
