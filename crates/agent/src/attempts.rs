@@ -107,6 +107,14 @@ impl Attempts {
         next
     }
 
+    /// The same once `release` is committed: what failed before it came through explains nothing
+    /// any more. `None` where it did not fail.
+    #[must_use]
+    pub fn committed(&self, release: &ReleaseId, now: Timestamp) -> Option<Self> {
+        let failed = self.failed.as_ref().is_some_and(|failed| failed.release == *release);
+        failed.then(|| Self::cleared(now))
+    }
+
     /// Nothing failed, as far as anybody still holds against it.
     pub fn cleared(now: Timestamp) -> Self {
         Self { failed: None, cleared_at: Some(now) }
@@ -161,6 +169,17 @@ mod tests {
         attempts = attempts.after(&bad, "it hangs".into(), at(0));
         assert_eq!(attempts.turn(&bad, at(1_000_000)), Turn::GivenUp);
         assert_eq!(attempts.after(&other, "x".into(), at(0)).turn(&bad, at(0)), Turn::Now);
+    }
+
+    #[test]
+    fn a_release_that_came_through_has_not_failed() {
+        let late = ReleaseId { version: Version::new(1, 3, 0), digest: Digest::of(b"late") };
+        let other = ReleaseId { version: Version::new(1, 4, 0), digest: Digest::of(b"other") };
+        let attempts = Attempts::default().after(&late, "no network".into(), at(0));
+        assert_eq!(attempts.committed(&other, at(1)), None);
+        let cleared = attempts.committed(&late, at(1)).unwrap();
+        assert_eq!(cleared.failed, None);
+        assert!(!cleared.misses(&late, at(0)), "its runs' outcomes are not counted again");
     }
 
     #[test]

@@ -126,6 +126,11 @@ fn decide(explained: &mut Explained, ahead: &Ahead) {
 fn attempts_seen(agent: &Agent, name: &ComponentName) -> Result<Option<AttemptsSeen>, Failure> {
     let attempts = Attempts::load(&agent.home.attempts(name))?;
     let Some(failed) = attempts.failed.clone() else { return Ok(None) };
+    // The agent's own commit happens under another agent's eyes, which clears nothing.
+    let current = agent.home.slots(name).ok().and_then(|slots| slots.current);
+    if current.is_some_and(|slot| slot.release == failed.release) {
+        return Ok(None);
+    }
     let next = match attempts.turn(&failed.release, agent.now().wall) {
         Turn::Now => "with the next round".to_owned(),
         Turn::Later(at) => format!("not before {at}"),
