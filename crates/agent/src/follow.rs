@@ -113,6 +113,7 @@ fn edited(agent: &Agent) -> Vec<Option<(u64, i64, i64)>> {
 pub fn round(agent: &mut Agent, policy: &HostPolicy) -> Result<Vec<Moved>, Failure> {
     pick_up(agent, policy)?;
     raise_floors(agent)?;
+    crate::incoming::sweep(agent)?;
     let Known { refreshed, refused } = refresh_now(agent, policy)?;
     for (component, error) in &refused {
         let code = code_of(error);
@@ -277,6 +278,10 @@ pub fn perform(
         Landed::Committed => {
             tracing::info!(component = %name, release = %to, "component committed");
             raise_floors(agent)?;
+            let path = agent.home.attempts(name);
+            if let Some(cleared) = Attempts::load(&path)?.committed(&to, agent.now().wall) {
+                cleared.save(&path)?;
+            }
         }
         Landed::Refused(why) | Landed::Unknown(why) => {
             tracing::warn!(component = %name, release = %to, reason = why, "update did not happen");

@@ -17,6 +17,7 @@ pub mod failure;
 pub mod fetch;
 pub mod follow;
 pub mod home;
+mod incoming;
 pub mod install;
 pub mod launch;
 pub mod news;

@@ -1,18 +1,16 @@
 //! The host's own files: policy, choices, launcher, modes, leftovers, space.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::{Duration, SystemTime};
 
 use camino::Utf8Path;
 use handover_hoststeps::disk;
 
 use super::{Examination, put_aside};
 use crate::failure::{Failure, chain};
+use crate::incoming::stale;
 use crate::install::bytes;
 use crate::policy::Choices;
 
-/// Data in `incoming/` that nobody touched for so long is nobody's.
-const STALE: Duration = Duration::from_hours(24);
 /// Less free space than this is worth a word.
 const LITTLE: u64 = 64 * 1024 * 1024;
 
@@ -74,41 +72,15 @@ fn private(seen: &mut Examination<'_>, path: &Utf8Path) {
     });
 }
 
-/// What lies in `incoming/` and is older than any download's patience.
+/// What lies in `incoming/` and is nobody's; the follow loop removes it, too.
 fn leftovers(seen: &mut Examination<'_>) {
-    let incoming = seen.agent.home.incoming();
-    let now = SystemTime::from(seen.agent.now().wall.as_jiff());
-    let Ok(entries) = incoming.read_dir_utf8() else { return };
-    let mut stale: Vec<_> = entries
-        .filter_map(Result::ok)
-        .filter(|entry| {
-            let touched = entry.metadata().and_then(|meta| meta.modified());
-            touched.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > STALE))
-        })
-        .map(|entry| entry.path().to_owned())
-        .collect();
-    stale.retain(|path| !is_needed(seen, path));
-    for path in stale {
+    for path in stale(seen.agent) {
         let goal = path.clone();
         let what = "left over from an update that is not under way".to_owned();
         seen.mendable("leftover", &path, what, "remove it", move |_agent| {
             Ok(disk::remove_tree(&goal)?)
         });
     }
-}
-
-/// Whether a run that has not ended installs what lies there.
-fn is_needed(seen: &Examination<'_>, path: &Utf8Path) -> bool {
-    let home = &seen.agent.home;
-    let name = path.file_name().unwrap_or_default();
-    // What can't be read may be needed.
-    home.present().is_ok_and(|components| {
-        components.iter().any(|component| {
-            crate::runs::open_runs(home, component).map_or(true, |open| {
-                open.iter().any(|open| name.starts_with(&open.to.digest.to_string()))
-            })
-        })
-    })
 }
 
 fn space(seen: &mut Examination<'_>) {

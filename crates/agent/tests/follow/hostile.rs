@@ -244,3 +244,52 @@ fn a_damaged_component_stops_itself_and_no_other() {
     let (code, _, said) = site.run(&["check"]);
     assert_eq!(code, 6, "{said}");
 }
+
+#[test]
+fn what_nobody_touched_for_a_day_is_removed_unless_a_run_needs_it() {
+    let site = Site::new();
+    site.init();
+    let home = Home::new(site.root());
+    let mut agent = Agent::real(home, Stop::never(), Voice::silent()).unwrap();
+    let policy = agent.policy().unwrap();
+    let incoming = agent.home.incoming();
+    let digest = |text: &str| handover_model::Digest::of(text.as_bytes()).to_string();
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(25);
+    let put = |name: String, old: bool| {
+        let path = incoming.join(name);
+        disk::write(&path, b"x", 0o600).unwrap();
+        if old {
+            std::fs::File::open(&path).unwrap().set_modified(long_ago).unwrap();
+        }
+        path
+    };
+    let old = [
+        put(format!("{}.part", digest("a")), true),
+        put(format!("{}.progress", digest("b")), true),
+    ];
+    let kept = [
+        put(format!("{}.part", digest("fresh")), false),
+        put(format!("{}.progress", digest("in use")), true),
+    ];
+    let run = "run_00000000000070008000000000000001";
+    let order = serde_json::json!({
+        "contract": 1, "id": "order_00000000000070008000000000000001", "run": run,
+        "component": "web", "root": site.root(), "sequence": 1,
+        "to": { "version": "1.0.0", "digest": digest("in use") },
+        "deadline": "2026-01-01T00:00:00Z", "patience": "1s",
+    });
+    let layout = agent.home.component(&web());
+    let place = layout.run(run.parse().unwrap());
+    disk::make_dir(&place).unwrap();
+    let order: handover_model::Order = serde_json::from_value(order).unwrap();
+    disk::write(&place.join("order.json"), &serde_json::to_vec(&order).unwrap(), 0o600).unwrap();
+
+    // Somebody installs: nothing is touched.
+    let lock = Lock::try_take(&agent.home.update_lock(&web())).unwrap().unwrap();
+    handover_agent::follow::round(&mut agent, &policy).unwrap();
+    assert!(old.iter().chain(&kept).all(|path| path.exists()));
+    drop(lock);
+    handover_agent::follow::round(&mut agent, &policy).unwrap();
+    assert!(old.iter().all(|path| !path.exists()));
+    assert!(kept.iter().all(|path| path.exists()));
+}
