@@ -88,6 +88,7 @@ fn after_failure(agent: &mut Agent, failures: u32, error: &Failure) -> Duration 
 fn rest(agent: &Agent, wait: Duration) {
     let before = edited(agent);
     let until = agent.now().mono.saturating_add(wait);
+    crate::memory::give_back_text();
     loop {
         let left = until.saturating_sub(agent.now().mono);
         if left.is_zero() || agent.wait(left.min(Duration::from_secs(2))) || edited(agent) != before

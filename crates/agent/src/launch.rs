@@ -21,7 +21,6 @@ mod child;
 mod exec_stage;
 mod fds;
 mod inbox;
-mod memory;
 mod notify;
 mod processes;
 mod record;

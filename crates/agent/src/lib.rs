@@ -20,6 +20,7 @@ pub mod home;
 mod incoming;
 pub mod install;
 pub mod launch;
+mod memory;
 pub mod news;
 pub mod notify;
 pub mod openpgp;

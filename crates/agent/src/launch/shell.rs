@@ -22,7 +22,6 @@ use rustix::process::{Pid, Signal};
 use super::LaunchError;
 use super::child::{Child, Stage};
 use super::inbox::Inbox;
-use super::memory;
 use super::notify::Notify;
 use super::processes::{self, Swept};
 use super::record::{Record, chain};
@@ -125,7 +124,7 @@ impl Shell {
             .next_deadline()
             .map(|at| Timespec::try_from(at.saturating_sub(now)).unwrap_or_default());
         if timeout.as_ref().is_none_or(|wait| wait.tv_sec > 0) {
-            memory::give_back_text();
+            crate::memory::give_back_text();
         }
         let mut fds = vec![
             PollFd::new(&self.signals, PollFlags::IN),

@@ -1,9 +1,9 @@
-//! Keeps the launcher small while it waits: there is one for each component, for the machine's
-//! whole life, and nearly all of it is code that ran once, at the start.
+//! Keeps a resident program small while it waits: the launcher, of which there is one for each
+//! component, and the agent. Nearly all of either is code that ran once, at the start.
 
 /// Gives back the memory of code that was read from files. What is needed again comes from the
 /// system's file cache, in microseconds. Where that is refused nothing is lost but memory.
-pub(super) fn give_back_text() {
+pub(crate) fn give_back_text() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     for (start, len) in maps.lines().filter_map(text_of) {
         give_back(start, len);
