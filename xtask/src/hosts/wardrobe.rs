@@ -53,6 +53,7 @@ pub(super) fn prepare(share: &Utf8Path) -> anyhow::Result<()> {
         dist::build(&dist::Options {
             out: share.join("debs"),
             profile: Profile::Dev,
+            programs_only: false,
             version: Some(version.to_owned()),
         })?;
     }
