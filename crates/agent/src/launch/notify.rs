@@ -4,6 +4,7 @@
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -19,6 +20,37 @@ const MAX_MESSAGE: usize = 4096;
 
 /// The most messages that are read at a time.
 const MOST_MESSAGES: usize = 8;
+
+/// How long the service manager, and with it the boot, waits for a child to be ready. From then on
+/// the launcher counts as started, since it is: whether the child ever becomes ready, and what
+/// happens if not, the launcher decides by the slots, and it doesn't hurry for a boot.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// When the service manager is told that the launcher has started, whatever the child says.
+#[derive(Debug)]
+pub(super) struct Patience(Option<Duration>);
+
+impl Patience {
+    /// From `now` on, monotonic.
+    pub(super) fn begin(now: Duration) -> Self {
+        Self(Some(now.saturating_add(PATIENCE)))
+    }
+
+    /// Ends it: the manager was told, or there is nothing to tell any more.
+    pub(super) fn end(&mut self) {
+        self.0 = None;
+    }
+
+    /// When it is over.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.0
+    }
+
+    /// Whether it is over at `now`: once.
+    pub(super) fn is_over(&mut self, now: Duration) -> bool {
+        self.0.take_if(|until| *until <= now).is_some()
+    }
+}
 
 /// Both ends.
 #[derive(Debug)]
@@ -195,6 +227,18 @@ mod tests {
         assert!(notify.hear(me).ready);
         assert!(notify.hear(me).ready, "all was heard at once, however much it was");
         assert!(!notify.hear(me).ready);
+    }
+
+    #[test]
+    fn the_manager_waits_so_long_and_is_told_once() {
+        let second = Duration::from_secs(1);
+        let mut patience = Patience::begin(second);
+        assert!(!patience.is_over(PATIENCE));
+        assert!(patience.is_over(PATIENCE + second));
+        assert!(!patience.is_over(PATIENCE + second));
+        let mut ready = Patience::begin(second);
+        ready.end();
+        assert!(ready.deadline().is_none() && !ready.is_over(PATIENCE * 2));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use rustix::process::{Pid, Signal};
 use super::LaunchError;
 use super::child::{Child, Stage};
 use super::inbox::Inbox;
-use super::notify::Notify;
+use super::notify::{Notify, Patience};
 use super::processes::{self, Swept};
 use super::record::{Record, chain};
 use super::signals::Signals;
@@ -44,6 +44,7 @@ pub(super) struct Shell {
     signals: Signals,
     inbox: Inbox,
     notify: Notify,
+    patience: Patience,
     sockets: Sockets,
     child: Option<Child>,
     /// The version of what was started last.
@@ -71,6 +72,7 @@ impl Shell {
         let notify = Notify::open().map_err(prepare("open a notification socket"))?;
         let mut shell = Self {
             core: Launch::new(clock.now()),
+            patience: Patience::begin(clock.now().mono),
             clock,
             store,
             record: Record::new(home.join("launches.jsonl"), component.as_str()),
@@ -89,6 +91,7 @@ impl Shell {
         if slots.generation == 0 {
             shell.record.say("nothing is installed yet; waiting for a first release");
             shell.notify.tell_manager("READY=1\nSTATUS=waiting for a first release");
+            shell.patience.end();
         }
         let slots = shell.admit(slots);
         shell.events.push_back(Event::Slots(slots));
@@ -119,9 +122,11 @@ impl Shell {
     fn wait(&self) -> rustix::io::Result<()> {
         let now = self.clock.now().mono;
         // A deadline that has come waits for nothing; one far off may be cut, the core asks again.
-        let timeout = self
-            .core
-            .next_deadline()
+        let deadlines = [self.core.next_deadline(), self.patience.deadline()];
+        let timeout = deadlines
+            .into_iter()
+            .flatten()
+            .min()
             .map(|at| Timespec::try_from(at.saturating_sub(now)).unwrap_or_default());
         if timeout.as_ref().is_none_or(|wait| wait.tv_sec > 0) {
             crate::memory::give_back_text();
@@ -145,12 +150,17 @@ impl Shell {
         for signal in self.signals.take() {
             if signal == Signal::TERM || signal == Signal::INT {
                 self.notify.tell_manager("STOPPING=1");
+                self.patience.end();
                 self.events.push_back(Event::StopRequested);
             } else if let Some(child) = &self.child {
                 child.signal(signal);
             }
         }
         self.look_at_child();
+        if self.patience.is_over(self.clock.now().mono) {
+            self.notify.tell_manager("READY=1");
+            self.tell_status("started, and not ready yet");
+        }
         if self.inbox.take() {
             let event = self.read_slots();
             self.events.push_back(event);
@@ -192,6 +202,7 @@ impl Shell {
     fn ready(&mut self) {
         self.events.push_back(Event::ChildReady);
         self.notify.tell_manager("READY=1");
+        self.patience.end();
         self.tell_status("ready");
     }
 
