@@ -140,7 +140,21 @@ impl TrustStore {
         let path = self.root_path();
         let pinned_root = disk::read(&path)?.ok_or(RepositoryError::NoRoot { path })?;
         let floors = VersionFloors::open(disk::read(&self.floors_path())?.as_deref())?;
-        let mut memory = Memory { pinned_root, floors, ..Memory::default() };
+        self.load_files(Memory { pinned_root, floors, ..Memory::default() })
+    }
+
+    /// The floors that the kept metadata proves, where the file of floors was lost.
+    ///
+    /// # Errors
+    /// [`RepositoryError::NoRoot`]; [`RepositoryError::Verify`] where it doesn't prove them all.
+    pub fn derive_floors(&self) -> Result<VersionFloors, RepositoryError> {
+        let path = self.root_path();
+        let pinned_root = disk::read(&path)?.ok_or(RepositoryError::NoRoot { path })?;
+        let memory = self.load_files(Memory { pinned_root, ..Memory::default() })?;
+        Ok(VersionFloors::derive(&memory)?)
+    }
+
+    fn load_files(&self, mut memory: Memory) -> Result<Memory, RepositoryError> {
         let dir = self.metadata();
         let entries = match dir.read_dir_utf8() {
             Ok(entries) => entries,

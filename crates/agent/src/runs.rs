@@ -5,7 +5,8 @@ use std::time::Duration;
 use camino::Utf8Path;
 use handover_hoststeps::{HostError, disk};
 use handover_model::{
-    ComponentName, Layout, OUTCOME_FORMAT, Order, Outcome, ReleaseId, RunId, RunResult, open_framed,
+    ComponentName, Layout, OUTCOME_FORMAT, Order, Outcome, ReleaseId, RunId, RunResult, Version,
+    open_framed,
 };
 
 use crate::agent::Agent;
@@ -153,10 +154,35 @@ pub fn failed_runs(
     Ok(failed)
 }
 
+/// Versions and sequences that runs committed for good.
+///
+/// # Errors
+/// [`Failure::Host`].
+pub fn done_runs(home: &Home, component: &ComponentName) -> Result<Vec<(Version, u64)>, Failure> {
+    let mut done = Vec::new();
+    let Ok(entries) = home.component(component).runs().read_dir_utf8() else {
+        return Ok(done);
+    };
+    for entry in entries.filter_map(Result::ok) {
+        let Ok(run) = entry.file_name().parse::<RunId>() else { continue };
+        let outcome = load_outcome(home, component, run)?;
+        if outcome.is_some_and(|outcome| outcome.result == RunResult::Done)
+            && let Some(order) = order_of(entry.path())?
+        {
+            done.push((order.to.version, order.sequence));
+        }
+    }
+    Ok(done)
+}
+
 /// What a run installs, by its copy of the order. A run without one never began.
 fn release_of(run: &Utf8Path) -> Result<Option<ReleaseId>, HostError> {
+    Ok(order_of(run)?.map(|order| order.to))
+}
+
+fn order_of(run: &Utf8Path) -> Result<Option<Order>, HostError> {
     let Some(bytes) = disk::read(&run.join("order.json"))? else { return Ok(None) };
-    Ok(serde_json::from_slice::<Order>(&bytes).ok().map(|order| order.to))
+    Ok(serde_json::from_slice(&bytes).ok())
 }
 
 /// What was verified when it came may have changed since, and is about to run with our rights.

@@ -143,6 +143,12 @@ pub enum VerifyError {
         /// Which file.
         subject: String,
     },
+    /// A kept file that is to prove a version floor does not.
+    #[error("the kept {subject} is gone, or its signatures don't hold")]
+    Unproved {
+        /// Which file.
+        subject: String,
+    },
     /// The version floors are damaged; nothing may be accepted until a person mends that.
     #[error(
         "the record of accepted versions is damaged; `handover-agent doctor` says how to mend it"
@@ -264,6 +270,7 @@ impl VerifyError {
             Self::EndlessRoots { .. } => "endless_roots",
             Self::Endless { .. } => "endless",
             Self::Missing { .. } => "missing",
+            Self::Unproved { .. } => "unproved",
             Self::DamagedFloors { .. } => "damaged_floors",
             Self::MissingFloors => "missing_floors",
             Self::UnknownRole { .. } => "unknown_role",
@@ -301,6 +308,7 @@ impl VerifyError {
             | Self::Vanished { .. }
             | Self::RootGap { .. }
             | Self::Endless { .. }
+            | Self::Unproved { .. }
             | Self::DamagedFloors { .. }
             | Self::MissingFloors
             | Self::WrongComponent { .. }

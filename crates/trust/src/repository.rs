@@ -15,6 +15,7 @@
 //! on it; every state that a cut leaves behind can be refreshed from again.
 
 mod accept;
+mod derive;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -91,6 +91,23 @@ fn damaged_version_floors_are_derived_again_and_still_refuse_a_rollback() {
 }
 
 #[test]
+fn a_kept_file_whose_signatures_do_not_hold_proves_no_floor() {
+    let site = healthy();
+    let kept = site.root().join("trust/metadata/timestamp.json");
+    let text = std::fs::read_to_string(&kept).unwrap();
+    let (from, to) = ("\"version\":", "\"version\":1");
+    assert!(text.contains(from), "{text}");
+    // A number that nobody signed, ten or more times as high: believed, it would end all updates.
+    let at = text.rfind(from).unwrap();
+    let forged = format!("{}{to}{}", &text[..at], text[at + from.len()..].trim_start());
+    disk::write(&kept, forged.as_bytes(), 0o600).unwrap();
+    truncate(&site.root().join("trust/versions.json"));
+    let findings = site.json(&["doctor", "--mend"]);
+    assert_eq!(codes(&findings), [("versions".to_owned(), false)]);
+    assert!(findings[0]["way_out"].as_str().unwrap().contains("timestamp.json"), "{findings}");
+}
+
+#[test]
 fn damaged_floors_are_derived_from_what_was_committed() {
     is_mended("floors", |site| truncate(&site.root().join("trust/floors.json")));
 }

@@ -339,7 +339,7 @@ fn file_name(role: &str) -> String {
     name
 }
 
-fn seen(version: u64, canonical: &[u8]) -> Seen {
+pub(super) fn seen(version: u64, canonical: &[u8]) -> Seen {
     Seen { version, signed: Some(Digest::of(canonical)) }
 }
 
