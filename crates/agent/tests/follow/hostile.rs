@@ -254,7 +254,8 @@ fn what_nobody_touched_for_a_day_is_removed_unless_a_run_needs_it() {
     let policy = agent.policy().unwrap();
     let incoming = agent.home.incoming();
     let digest = |text: &str| handover_model::Digest::of(text.as_bytes()).to_string();
-    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(25);
+    let now = std::time::SystemTime::from(agent.now().wall.as_jiff());
+    let long_ago = now - std::time::Duration::from_hours(25);
     let put = |name: String, old: bool| {
         let path = incoming.join(name);
         disk::write(&path, b"x", 0o600).unwrap();
