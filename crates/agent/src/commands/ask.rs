@@ -1,11 +1,13 @@
 //! Commands by which a person asks for something to change, or what would.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use camino::Utf8Path;
 use handover_engine::choose::{Choice, choose_rollback};
 use handover_engine::slots::{clear_quarantine, roll_back_to};
-use handover_model::{ComponentName, Pin, Version};
+use handover_hoststeps::Running;
+use handover_model::{ComponentName, Pin, ReleaseId, Version};
 use serde::Serialize;
 
 use super::print::{Printer, wrap};
@@ -20,7 +22,7 @@ use crate::install::Landed;
 use crate::news::News;
 use crate::outlook::{Ahead, Outlook};
 use crate::policy::Choices;
-use crate::repository::{Known, Source, code_of, refresh};
+use crate::repository::{Known, RepositoryError, Source, code_of, refresh};
 
 #[derive(Serialize)]
 pub(super) struct Step {
@@ -47,7 +49,10 @@ impl Step {
 }
 
 fn print_steps(printer: Printer, steps: &[Moved]) -> Result<Exit, Failure> {
-    let steps: Vec<_> = steps.iter().map(Step::of).collect();
+    print_list(printer, &steps.iter().map(Step::of).collect::<Vec<_>>())
+}
+
+fn print_list(printer: Printer, steps: &[Step]) -> Result<Exit, Failure> {
     printer.data(&steps, |steps| {
         if steps.is_empty() {
             return "nothing to do; `handover-agent check` says why".to_owned();
@@ -220,6 +225,7 @@ pub(super) fn rollback(
         &agent.stop,
         &agent.clock,
     );
+    say_unknown(agent, name, &known);
     let mut permits = Vec::new();
     if let Some(path) = permit {
         let bytes = read_named(path)?;
@@ -248,8 +254,62 @@ pub(super) fn rollback(
     let now = agent.now().wall;
     change_slots(agent, name, |slots| roll_back_to(slots, &back.to, "taken back by hand", now))?;
     tracing::info!(component = %name, release = %back.to, "component rolled back");
-    let moved = Moved { component: name.clone(), to: back.to, landed: Landed::Committed };
-    print_steps(printer, &[moved])
+    if let Some(left) = &slots.current {
+        agent.voice.say(&format!(
+            "only the slots of {name} went back: what {} wrote outside its slot (unit files, the \
+             launcher) stays as it is; look it over",
+            left.release.version
+        ));
+    }
+    let (outcome, reason, exit) = observe(agent, name, &back.to);
+    let to = back.to.version.to_string();
+    print_list(printer, &[Step { component: name.to_string(), to, outcome, reason }])?;
+    Ok(exit)
+}
+
+/// Says that nothing is known of revocations, when that is so.
+fn say_unknown(agent: &Agent, name: &ComponentName, known: &Result<Known, RepositoryError>) {
+    let why = match known {
+        Ok(known) => known.refused.get(name).map(|error| chain(error)),
+        Err(error) => Some(chain(error)),
+    };
+    if let Some(why) = why {
+        agent
+            .voice
+            .say(&format!("whether a release of {name} was revoked is not known here: {why}"));
+    }
+}
+
+/// How long a rollback waits for the release to be seen running.
+const OBSERVED_WITHIN: Duration = Duration::from_secs(30);
+/// How often it looks.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// What the launcher made of a published return, by looking at its process.
+fn observe(
+    agent: &Agent,
+    name: &ComponentName,
+    to: &ReleaseId,
+) -> (&'static str, Option<String>, Exit) {
+    let limit = agent.now().mono.saturating_add(OBSERVED_WITHIN);
+    loop {
+        let why = match agent.running(name) {
+            Ok(Running { launcher: None, .. }) => {
+                let why = "no launcher runs; it starts with the next one".to_owned();
+                return ("published", Some(why), Exit::Done);
+            }
+            Ok(Running { child: Some(child), .. }) if child.release == *to && child.ready => {
+                return ("running", None, Exit::Done);
+            }
+            Ok(_) => {
+                "its process was not seen ready; `handover-agent status` shows more".to_owned()
+            }
+            Err(error) => chain(&error),
+        };
+        if agent.now().mono >= limit || agent.wait(GLANCE) {
+            return ("published", Some(why), Exit::Failed);
+        }
+    }
 }
 
 /// `pin` and `unpin`.

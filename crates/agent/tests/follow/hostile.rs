@@ -143,11 +143,28 @@ fn a_release_that_a_person_took_back_can_be_installed_again_when_a_person_asks()
         let (code, _, said) = site.run(&["update", "web"]);
         assert_eq!(code, 0, "{said}");
     }
-    let (code, _, said) = site.run(&["rollback", "web"]);
-    assert_eq!(code, 0, "{said}");
+    let (code, out, said) = site.run(&["rollback", "web"]);
+    assert_eq!((code, out.trim()), (0, "web 1.0.0: running"), "{said}");
+    assert!(said.contains("outside its slot"), "{said}");
     let (code, out, said) = site.run(&["update", "web", "--to", "1.1.0"]);
     assert_eq!(code, 0, "{out}{said}");
     assert_eq!(site.json(&["status"])["components"][1]["current"], "1.1.0");
+}
+
+#[test]
+fn a_rollback_that_no_launcher_can_follow_does_not_say_that_it_runs() {
+    let mut site = Site::new();
+    site.init();
+    let launcher = Launcher::start(&site, "web");
+    for (version, sequence) in [("1.0.0", 1), ("1.1.0", 2)] {
+        site.publish_returnable(version, sequence);
+        let (code, _, said) = site.run(&["update", "web"]);
+        assert_eq!(code, 0, "{said}");
+    }
+    drop(launcher);
+    let (code, out, said) = site.run(&["rollback", "web"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(out.starts_with("web 1.0.0: published: no launcher runs"), "{out}{said}");
 }
 
 #[test]
