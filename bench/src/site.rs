@@ -165,7 +165,7 @@ impl Site {
             .env("RUST_LOG", "off")
             .current_dir(self.directory.path())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .context("could not start handover-agent")
     }
