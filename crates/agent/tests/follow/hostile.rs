@@ -152,7 +152,7 @@ fn a_release_that_a_person_took_back_can_be_installed_again_when_a_person_asks()
 }
 
 #[test]
-fn a_rollback_that_no_launcher_can_follow_does_not_say_that_it_runs() {
+fn a_rollback_without_launcher_and_metadata_says_what_is_not_known() {
     let mut site = Site::new();
     site.init();
     let launcher = Launcher::start(&site, "web");
@@ -162,8 +162,12 @@ fn a_rollback_that_no_launcher_can_follow_does_not_say_that_it_runs() {
         assert_eq!(code, 0, "{said}");
     }
     drop(launcher);
+    let metadata = site.root().join("trust/metadata");
+    std::fs::remove_dir_all(&metadata).unwrap();
+    std::fs::create_dir(&metadata).unwrap();
     let (code, out, said) = site.run(&["rollback", "web"]);
     assert_eq!(code, 0, "{said}");
+    assert!(said.contains("revoked is not known"), "{said}");
     assert!(out.starts_with("web 1.0.0: published: no launcher runs"), "{out}{said}");
 }
 
