@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use camino::Utf8Path;
+use handover_model::{OUTCOME_FORMAT, Outcome, RunResult, open_framed};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -179,8 +180,17 @@ fn runs_have_ended(stage: &Stage) -> anyhow::Result<()> {
     wait::until("every run to have ended", SETTLE, || {
         for entry in runs.read_dir_utf8().map_err(|error| error.to_string())? {
             let run = entry.map_err(|error| error.to_string())?.into_path();
-            if run.join("journal.jsonl").exists() && !run.join("outcome.json").exists() {
-                return Err(format!("{run} has no outcome"));
+            let path = run.join("outcome.json");
+            let bytes = match fs::read(&path) {
+                Ok(bytes) => bytes,
+                Err(_none) if !run.join("journal.jsonl").exists() => continue,
+                Err(error) => return Err(format!("{path}: {error}")),
+            };
+            let outcome: Outcome = open_framed("outcome", OUTCOME_FORMAT, &bytes)
+                .map_err(|error| format!("{path}: {error}"))?;
+            // One that is merely guarded gives way to the next.
+            if !outcome.result.ended() && outcome.result != RunResult::Guarded {
+                return Err(format!("{run} is not at its end: {:?}", outcome.result));
             }
         }
         Ok(())
