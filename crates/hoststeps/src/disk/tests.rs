@@ -287,10 +287,12 @@ fn nobody_else_may_enter_a_copy_before_it_is_whole() {
             while !done.load(Ordering::Relaxed) {
                 for entry in place.path.read_dir_utf8().unwrap().flatten() {
                     let aside = entry.file_name().starts_with(ASIDE_PREFIX);
+                    // The mode first: it opens for good once the copy is whole, so that what is
+                    // counted afterwards can't have been less when it was open.
                     let mode = entry.metadata().map_or(0, |meta| meta.permissions().mode());
-                    // Between the directory's making and its filling it is empty.
-                    let filled = entry.path().join("a/99").exists();
-                    open += usize::from(aside && filled && mode & 0o077 != 0);
+                    let below = entry.path().join("a").read_dir_utf8();
+                    let partial = below.is_ok_and(|entries| entries.count() < 100);
+                    open += usize::from(aside && partial && mode & 0o077 != 0);
                 }
             }
             open
