@@ -103,7 +103,7 @@ pub(super) fn offer(stage: &Stage, share: &Utf8Path, n: u32) -> anyhow::Result<(
 fn keep_launcher(stage: &Stage, target: Option<Target>) -> anyhow::Result<Kept> {
     let traced = match target {
         Some(Target { role: Role::Launcher, .. }) | None => {
-            Some(tracer(stage, target, &stage.launcher())?)
+            Some(tracer(stage, target, None, &stage.launcher())?)
         }
         Some(Target { role: Role::Agent | Role::Entrypoint | Role::Watcher, .. }) => None,
     };
@@ -115,7 +115,7 @@ fn traced(stage: &Stage, target: Option<Target>, line: &[String]) -> anyhow::Res
     let line = match target {
         Some(Target { role: Role::Launcher, .. }) => line.to_vec(),
         Some(Target { role: Role::Agent | Role::Entrypoint | Role::Watcher, .. }) | None => {
-            tracer(stage, target, line)?
+            tracer(stage, target, Some(&stage.ended()), line)?
         }
     };
     let log = fs::File::options()
@@ -145,11 +145,18 @@ fn traced(stage: &Stage, target: Option<Target>, line: &[String]) -> anyhow::Res
 }
 
 /// The command line that runs `line` under the tracer.
-fn tracer(stage: &Stage, target: Option<Target>, line: &[String]) -> anyhow::Result<Vec<String>> {
+fn tracer(
+    stage: &Stage,
+    target: Option<Target>,
+    ended: Option<&Utf8Path>,
+    line: &[String],
+) -> anyhow::Result<Vec<String>> {
     let me = std::env::current_exe().context("find our own executable")?;
     let me = me.to_str().context("our own path is UTF-8")?;
     let mut traced = words(&[me, "trace", "--log", stage.calls().as_str()]);
-    traced.extend(words(&["--ended", stage.ended().as_str()]));
+    if let Some(ended) = ended {
+        traced.extend(words(&["--ended", ended.as_str()]));
+    }
     if let Some(Target { role, nth, fault }) = target {
         traced.extend(words(&["--role", &word(&role), "--nth", &nth.to_string()]));
         traced.extend(words(&["--fault", &word(&fault)]));
