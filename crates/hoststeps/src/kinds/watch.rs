@@ -82,6 +82,11 @@ impl Step for With<GuardHealth> {
             self.around.vigil(|vigil| *vigil = Vigil::default());
             return Ok(Seen::NotYet { why: "another upgrade's end".to_owned(), again });
         }
+        if host.running(&watched.component)?.launcher.is_none() {
+            // Somebody stopped the service, or the machine is going down: no fault of the release.
+            self.around.vigil(|vigil| *vigil = Vigil::default());
+            return Ok(Seen::NotYet { why: "its launcher to be started".to_owned(), again });
+        }
         let sight = see(host, watched, health)?;
         let (release, executable) = (&watched.release, &watched.executable_digest);
         Ok(self.around.vigil(|vigil| {
