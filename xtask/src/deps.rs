@@ -43,8 +43,18 @@ const MAP: &[Row] = &[
         may: &["handover-model", "handover-trust", "handover-engine", "handover-store"],
     },
     Row {
+        package: "handover-client",
+        may: &["handover-model", "handover-trust", "handover-hoststeps"],
+    },
+    Row {
         package: "handover-agent",
-        may: &["handover-model", "handover-trust", "handover-engine", "handover-hoststeps"],
+        may: &[
+            "handover-model",
+            "handover-trust",
+            "handover-engine",
+            "handover-hoststeps",
+            "handover-client",
+        ],
     },
     Row {
         package: "handover-cli",
@@ -53,6 +63,7 @@ const MAP: &[Row] = &[
             "handover-trust",
             "handover-engine",
             "handover-hoststeps",
+            "handover-client",
             "handover-steps",
             "handover-store",
             "handover-server",
@@ -69,6 +80,7 @@ const MAP: &[Row] = &[
             "handover-trust",
             "handover-engine",
             "handover-hoststeps",
+            "handover-client",
             "handover-agent",
         ],
     },
@@ -80,6 +92,7 @@ const MAP: &[Row] = &[
             "handover-trust",
             "handover-engine",
             "handover-hoststeps",
+            "handover-client",
             "handover-agent",
             "handover-testkit",
         ],

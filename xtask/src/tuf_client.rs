@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use handover_agent::fetch::{FetchError, Fetcher, Limits as FetchLimits};
-use handover_agent::real_world::{Clock as _, RealClock};
+use handover_client::fetch::{FetchError, Fetcher, Limits as FetchLimits};
+use handover_client::real_world::{Clock as _, RealClock};
 use handover_hoststeps::disk;
 use handover_trust::{
     Answer, Goal, Limits, Memory, Poll, Refresh, TargetCheck, TargetFacts, VersionFloors,
