@@ -67,6 +67,7 @@ const MAP: &[Row] = &[
             "handover-steps",
             "handover-store",
             "handover-server",
+            "handover-client",
         ],
     },
     Row {
@@ -82,6 +83,8 @@ const MAP: &[Row] = &[
             "handover-hoststeps",
             "handover-client",
             "handover-agent",
+            "handover-store",
+            "handover-server",
         ],
     },
     Row { package: "handover-sample-web", may: &[] },

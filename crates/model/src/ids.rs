@@ -153,6 +153,23 @@ id_type! {
     OrderId, "order_"
 }
 
+id_type! {
+    /// One agent, for as long as it is enrolled; the control plane gives it.
+    AgentId, "agent_"
+}
+id_type! {
+    /// One life of an agent's process, drawn at its start.
+    SessionId, "session_"
+}
+id_type! {
+    /// One token: for enrolling a host, or for a person or program that calls the API.
+    TokenId, "token_"
+}
+id_type! {
+    /// One event of the control plane.
+    EventId, "event_"
+}
+
 /// Mints ids (UUID version 7, RFC 9562 section 5.7) from a seed of its own, so that a simulation
 /// can replay them.
 #[derive(Debug, Clone)]

@@ -8,6 +8,7 @@ mod class;
 mod digest;
 mod framed;
 mod ids;
+mod labels;
 mod launches;
 mod layout;
 mod millis;
@@ -21,11 +22,16 @@ mod release;
 mod slots;
 mod time;
 mod version;
+pub mod wire;
 
 pub use class::ErrorClass;
 pub use digest::{Digest, DigestError, Hasher};
 pub use framed::{FramedError, open_framed, seal_framed};
-pub use ids::{AgentName, ComponentName, IdGen, NameError, OrderId, ReleaseId, RunId, UnknownId};
+pub use ids::{
+    AgentId, AgentName, ComponentName, EventId, IdGen, NameError, OrderId, ReleaseId, RunId,
+    SessionId, TokenId, UnknownId,
+};
+pub use labels::{LabelError, Labels};
 pub use launches::{LaunchEvent, LaunchRecord};
 pub use layout::Layout;
 pub use millis::{Millis, MillisError};

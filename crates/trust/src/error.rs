@@ -1,6 +1,8 @@
 //! Every reason for which metadata, a package or a permit is refused, each with a stable code.
 
-use handover_model::{AgentName, ComponentName, Digest, ErrorClass, FramedError, Platform};
+use handover_model::{
+    AgentId, AgentName, ComponentName, Digest, ErrorClass, FramedError, Platform,
+};
 use handover_model::{Timestamp, Version};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -239,6 +241,24 @@ pub enum VerifyError {
         /// This host's agent.
         agent: AgentName,
     },
+    /// An order or report of another agent.
+    #[error("{subject} is of {found}, not of {wanted}")]
+    OtherAgent {
+        /// Which document.
+        subject: String,
+        /// The agent at hand.
+        wanted: AgentId,
+        /// The document's.
+        found: AgentId,
+    },
+    /// An order past its time.
+    #[error("the order expired at {expired_at} and this host's clock says {now}; order it again")]
+    OrderExpired {
+        /// Its expiry.
+        expired_at: Timestamp,
+        /// The time, by this host's clock.
+        now: Timestamp,
+    },
     /// A permit for another component.
     #[error("the permit is for {found}, not for {wanted}")]
     ForeignComponent {
@@ -283,6 +303,8 @@ impl VerifyError {
             Self::WrongLength { .. } => "wrong_length",
             Self::ForeignAgent { .. } => "foreign_agent",
             Self::ForeignComponent { .. } => "foreign_component",
+            Self::OtherAgent { .. } => "other_agent",
+            Self::OrderExpired { .. } => "order_expired",
             Self::Unfinished => "unfinished",
         }
     }
@@ -317,6 +339,8 @@ impl VerifyError {
             | Self::WrongHash { .. }
             | Self::WrongLength { .. }
             | Self::ForeignAgent { .. }
+            | Self::OtherAgent { .. }
+            | Self::OrderExpired { .. }
             | Self::ForeignComponent { .. } => ErrorClass::Permanent,
             Self::Unfinished => ErrorClass::Bug,
         }

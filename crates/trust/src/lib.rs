@@ -18,6 +18,7 @@
 
 pub mod author;
 mod catalog;
+pub mod control;
 mod envelope;
 mod error;
 mod floors;
