@@ -1,4 +1,5 @@
-//! Bounded HTTP: GETs whose time, size and destination are all limited.
+//! Bounded HTTP: exchanges whose time, size and destination are all limited. Files here, calls of
+//! an API in [`crate::call`].
 //!
 //! Invariant: nothing that a server does (silence, drips, garbage, endless bodies or headers,
 //! redirects) holds a caller for longer than [`Limits`] say or makes it keep more than it asked
@@ -10,6 +11,7 @@
 
 mod error;
 mod pace;
+mod roots;
 
 use std::cell::Cell;
 use std::io::Read;
@@ -18,13 +20,13 @@ use std::time::Duration;
 
 use handover_model::{Millis, Timestamp};
 use ureq::http::header::{DATE, HeaderMap, RETRY_AFTER};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, BodyReader};
 
 use crate::real_world::Clock;
 
 pub use error::FetchError;
 pub use pace::Pace;
+pub use roots::{Options, Roots};
 
 /// How long and how slow an exchange may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +55,11 @@ impl Default for Limits {
     }
 }
 
-/// A client of static file servers.
+/// A client of one server.
 pub struct Fetcher {
-    agent: Agent,
-    limits: Limits,
-    clock: Arc<dyn Clock>,
+    pub(crate) agent: Agent,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Arc<dyn Clock>,
     /// How far the server's clock was from ours at the last answer.
     apart: Cell<Option<Duration>>,
 }
@@ -84,17 +86,26 @@ impl Fetcher {
     /// `SSL_CERT_DIR`); a proxy is taken from the environment, but never for loopback addresses.
     ///
     /// # Errors
-    /// [`FetchError::BadAddress`] when `base`, the address that will be asked, is not an
-    /// `http://` or `https://` one; [`FetchError::Roots`] when it needs TLS and this host has no
-    /// certificate store.
+    /// As [`Self::with`].
     pub fn new(base: &str, limits: Limits, clock: Arc<dyn Clock>) -> Result<Self, FetchError> {
+        Self::with(base, &Options { limits, ..Options::default() }, clock)
+    }
+
+    /// A client that behaves as `options` say.
+    ///
+    /// # Errors
+    /// [`FetchError::BadAddress`] when `base`, the address that will be asked, is not an
+    /// `http://` or `https://` one; [`FetchError::Roots`] when it needs TLS, shall believe the
+    /// system's certificate store, and there is none.
+    pub fn with(base: &str, options: &Options, clock: Arc<dyn Clock>) -> Result<Self, FetchError> {
         let uri = parse_address(base)?;
         let secure = uri.scheme_str() == Some("https");
+        let limits = options.limits;
         let mut config = Agent::config_builder()
             .max_redirects(0)
             .max_redirects_will_error(false)
             .http_status_as_error(false)
-            .user_agent(concat!("handover-agent/", env!("CARGO_PKG_VERSION")))
+            .user_agent(options.program)
             .accept_encoding("identity")
             .max_response_header_size(32 * 1024)
             .timeout_resolve(Some(limits.connect))
@@ -103,8 +114,9 @@ impl Fetcher {
             .timeout_per_read(Some(limits.stall))
             .timeout_per_write(Some(limits.stall))
             .max_idle_connections(2)
-            .input_buffer_size(64 * 1024)
-            .tls_config(tls(secure)?);
+            .max_idle_age(options.kept)
+            .input_buffer_size(options.buffer)
+            .tls_config(roots::tls(secure, &options.roots)?);
         if uri.host().is_some_and(is_loopback) {
             config = config.proxy(None);
         }
@@ -118,9 +130,21 @@ impl Fetcher {
     /// answer with any of them for a file that they do not have.
     pub fn small(&self, url: &str, most: u64) -> Result<Vec<u8>, FetchError> {
         let until = self.clock.now().mono.saturating_add(self.limits.small);
-        let mut answer = self.open(url, 0)?;
+        let answer = self.open(url, 0)?;
+        self.drain(answer, url, most, until)
+    }
+
+    /// The rest of an answer, of at most `most` bytes, which must be there by `until` (monotonic).
+    pub(crate) fn drain(
+        &self,
+        mut answer: Answer,
+        url: &str,
+        most: u64,
+        until: Duration,
+    ) -> Result<Vec<u8>, FetchError> {
+        let too_large = || FetchError::TooLarge { url: url.to_owned(), most };
         if answer.announced.is_some_and(|announced| announced > most) {
-            return Err(FetchError::TooLarge { url: url.to_owned(), most });
+            return Err(too_large());
         }
         let (mut bytes, mut piece) = (Vec::new(), vec![0; 16 * 1024]);
         loop {
@@ -130,7 +154,7 @@ impl Fetcher {
             }
             bytes.extend_from_slice(&piece[..count]);
             if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > most {
-                return Err(FetchError::TooLarge { url: url.to_owned(), most });
+                return Err(too_large());
             }
             if self.clock.now().mono > until {
                 return Err(FetchError::Stalled { url: url.to_owned() });
@@ -155,19 +179,26 @@ impl Fetcher {
         let offset = match status {
             200 => 0,
             206 if offset > 0 => offset_of(url, &head.headers, offset)?,
-            300..=399 => return Err(FetchError::Redirect { url: url.to_owned(), status }),
-            403 | 404 | 410 => return Err(FetchError::NotFound { url: url.to_owned() }),
-            416 => return Err(FetchError::RangeRefused { url: url.to_owned() }),
-            408 | 425 | 429 | 500..=599 => {
-                let after = self.retry_after(&head.headers);
-                return Err(FetchError::Busy { url: url.to_owned(), status, after });
-            }
-            _ => return Err(FetchError::Status { url: url.to_owned(), status }),
+            _ => return Err(self.refusal(url, status, &head.headers)),
         };
         Ok(self.answer(url, offset, body))
     }
 
-    fn answer(&self, url: &str, offset: u64, body: Body) -> Answer {
+    /// What a status that is no success means.
+    pub(crate) fn refusal(&self, url: &str, status: u16, headers: &HeaderMap) -> FetchError {
+        let url = url.to_owned();
+        match status {
+            300..=399 => FetchError::Redirect { url, status },
+            403 | 404 | 410 => FetchError::NotFound { url },
+            416 => FetchError::RangeRefused { url },
+            408 | 425 | 429 | 500..=599 => {
+                FetchError::Busy { url, status, after: self.retry_after(headers) }
+            }
+            _ => FetchError::Status { url, status },
+        }
+    }
+
+    pub(crate) fn answer(&self, url: &str, offset: u64, body: Body) -> Answer {
         Answer {
             url: url.to_owned(),
             offset,
@@ -185,7 +216,7 @@ impl Fetcher {
         self.apart.get().filter(|apart| *apart > CLOCK_DOUBT).map(Millis::of)
     }
 
-    fn compare_clocks(&self, headers: &HeaderMap) {
+    pub(crate) fn compare_clocks(&self, headers: &HeaderMap) {
         let text = headers.get(DATE).and_then(|value| value.to_str().ok());
         let Some(date) = text.and_then(|text| jiff::fmt::rfc2822::parse(text.trim()).ok()) else {
             return;
@@ -195,7 +226,7 @@ impl Fetcher {
     }
 
     /// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
-    fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
+    pub(crate) fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
         let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         if let Ok(seconds) = text.parse() {
             return Some(Duration::from_secs(seconds));
@@ -219,6 +250,11 @@ impl Answer {
             return Err(FetchError::Stalled { url: self.url.clone() });
         }
         Ok(count)
+    }
+
+    /// Sets another least pace: `least` bytes in each `stretch` from `now` on.
+    pub(crate) fn allow(&mut self, stretch: Duration, least: u64, now: Duration) {
+        self.pace = Pace::new(stretch, least, now);
     }
 
     /// Time that the caller spent waiting by its own will, which is not the server's slowness.
@@ -265,21 +301,6 @@ pub fn parse_address(url: &str) -> Result<ureq::http::Uri, FetchError> {
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// The certificate store is read only when it is needed: it is the largest thing in memory.
-fn tls(secure: bool) -> Result<TlsConfig, FetchError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
-    if !secure {
-        return Ok(builder.root_certs(RootCerts::from(Vec::new())).build());
-    }
-    let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() {
-        return Err(FetchError::Roots);
-    }
-    let certs = found.certs.iter().map(|cert| Certificate::from_der(cert.as_ref()).to_owned());
-    Ok(builder.root_certs(RootCerts::from(certs.collect::<Vec<_>>())).build())
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@
 
 pub mod backoff;
 pub mod bandwidth;
+pub mod call;
 pub mod dice;
 pub mod download;
 pub mod fetch;
 pub mod real_world;
 pub mod repository;
+pub mod sse;

@@ -153,7 +153,7 @@ impl FetchError {
         if let Self::Busy { after, .. } = self { *after } else { None }
     }
 
-    pub(super) fn from_ureq(url: &str, source: ureq::Error) -> Self {
+    pub(crate) fn from_ureq(url: &str, source: ureq::Error) -> Self {
         use ureq::Error;
         let url = url.to_owned();
         #[expect(clippy::wildcard_enum_match_arm, reason = "the client's list is not closed")]

@@ -37,6 +37,11 @@ impl Hostile {
         Self { base: format!("http://{address}"), address, heads, thread: Some(thread) }
     }
 
+    /// The head of the next request, once its answer is over.
+    pub(crate) fn next_head(&self, patience: std::time::Duration) -> String {
+        self.heads.recv_timeout(patience).expect("a request came")
+    }
+
     /// The heads of the requests so far.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.try_iter().collect()
