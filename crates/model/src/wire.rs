@@ -22,6 +22,8 @@ pub use tokens::{EnrolToken, LoginToken, TokenError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::Digest;
+
 /// The protocol version that this build speaks. The control plane accepts this one and the two
 /// before it.
 pub const PROTOCOL: u32 = 1;
@@ -38,3 +40,15 @@ pub const MOST_REPORTS: usize = 64;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SignedDoc(pub serde_json::Value);
+
+/// What is kept of a secret (a token's, an agent's) and what proofs name: SHA-256 of its text, as
+/// it travels.
+pub fn secret_digest(secret: &str) -> Digest {
+    Digest::of(secret.as_bytes())
+}
+
+/// What an agent says of its machine: SHA-256 over a fixed prefix and the content of
+/// `/etc/machine-id`, which itself is nobody else's business (machine-id(5)).
+pub fn machine_digest(machine_id: &str) -> Digest {
+    Digest::of(format!("handover machine\n{}", machine_id.trim()).as_bytes())
+}

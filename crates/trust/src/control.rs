@@ -5,8 +5,10 @@
 //! Invariant: a document is believed only under the `_type` that it was made for, and only for
 //! the agent that it names.
 
-use handover_model::wire::{AgentOrder, Cancel, ChannelCa, EnrolProof, Report, SignedDoc};
-use handover_model::{AgentId, Timestamp};
+use handover_model::wire::{
+    AgentOrder, Cancel, ChannelCa, EnrolProof, HostState, Report, SignedDoc,
+};
+use handover_model::{AgentId, Digest, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -192,6 +194,15 @@ pub fn verify_enrolment(
     let proof: EnrolProof = content(subject, &envelope)?;
     check_type(subject, &proof.type_, EnrolProof::TYPE)?;
     Ok(Verified::new(proof))
+}
+
+/// The digest by which both sides name a host's state ([`handover_model::wire::SyncRequest`]):
+/// SHA-256 of its canonical form.
+///
+/// # Errors
+/// [`VerifyError::Malformed`] when it has no canonical form.
+pub fn state_digest(state: &HostState) -> Result<Digest, VerifyError> {
+    Ok(Digest::of(&Envelope::unsigned(state)?.canonical()?))
 }
 
 fn parse(subject: &str, doc: &SignedDoc) -> Result<Envelope, VerifyError> {
