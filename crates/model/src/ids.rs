@@ -199,6 +199,7 @@ impl IdGen {
 
 /// Which release, exactly: its version, and the digest of its package's manifest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseId {
     /// The release's version.

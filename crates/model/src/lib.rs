@@ -4,6 +4,7 @@
 //! Invariant: text from outside becomes a checked type at this edge, once; nothing further in
 //! checks it again.
 
+pub mod api;
 mod class;
 mod digest;
 mod framed;
@@ -12,6 +13,8 @@ mod labels;
 mod launches;
 mod layout;
 mod millis;
+#[cfg(feature = "openapi")]
+mod openapi;
 mod order;
 mod outcome;
 mod permit;

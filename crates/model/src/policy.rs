@@ -93,6 +93,7 @@ fn stable() -> String {
 
 /// Whether updates happen by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// As soon as a release is permitted.

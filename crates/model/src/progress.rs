@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The stages, by the names that operators see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// The package is on its way.
@@ -20,6 +21,7 @@ pub enum Stage {
 
 /// One line of progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Progress {
     /// The stage.
     pub stage: Stage,

@@ -39,6 +39,7 @@ impl AgentOrder {
 /// An order's number: the epoch is raised when the control plane's database is restored, the
 /// sequence with every order of the agent. Agents take no order at or below one that they took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Place {
     /// The life of the control plane's database.
     pub epoch: u64,
@@ -48,6 +49,7 @@ pub struct Place {
 
 /// What an order says to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Action {
     /// Move the component to a version, or to the newest permitted one.
@@ -122,6 +124,7 @@ impl Action {
 
 /// Compare and swap: the state that an order was made for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Expect {
     /// The component's current version; `null`: not installed.
     pub current: Option<Version>,

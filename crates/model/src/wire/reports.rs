@@ -63,6 +63,7 @@ pub struct HostState {
 
 /// How one component stands on a host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ComponentState {
     /// The component.
     pub component: ComponentName,
@@ -104,6 +105,7 @@ pub struct ComponentState {
 
 /// A release that failed on a host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QuarantinedState {
     /// Which.
     pub release: ReleaseId,
@@ -115,6 +117,7 @@ pub struct QuarantinedState {
 
 /// Proof of the running version (DESIGN promise 5): what the agent read from the process itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Proof {
     /// The release whose slot the process was started from.
     pub release: ReleaseId,
@@ -132,6 +135,7 @@ pub struct Proof {
 
 /// What a host would do next about a component.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Outlook {
     /// `up-to-date`, `moves`, or the stable code of what holds it back.
     pub code: String,
@@ -144,6 +148,7 @@ pub struct Outlook {
 
 /// How one order stands on the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OrderReport {
     /// The order.
     pub order: OrderId,
@@ -168,6 +173,7 @@ pub struct OrderReport {
 
 /// How far an order is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStage {
     /// Checked, and durably remembered; nothing was begun.
