@@ -1,0 +1,28 @@
+//! The control plane's database. One transaction type, [`Tx`], over SQLite and PostgreSQL; what
+//! stands in it is read and written by the typed modules only.
+//!
+//! Invariant: an answer follows its durable commit. Whoever holds an `Ok` of [`Store::write`] or
+//! [`Store::touch`] may pull the plug.
+//!
+//! Invariant: a closure that is given to [`Store::write`] may run more than once, and only one run
+//! is kept. So it takes ids and times as values, and has no effect but on its [`Tx`].
+//!
+//! Invariant: SQL never reads a clock and never makes an id (STYLE section 10).
+
+mod database;
+mod error;
+mod job;
+mod real_world;
+mod schema;
+mod sqlite;
+mod store;
+mod touch;
+mod tx;
+mod value;
+
+pub use database::{Database, DatabaseError};
+pub use error::StoreError;
+pub use store::{Options, Store};
+pub use touch::AgentKey;
+pub use tx::Tx;
+pub use value::{Cell, FromCell, Row, Value};

@@ -1,0 +1,207 @@
+//! SQLite: one thread writes, in groups that share a commit; a few threads read.
+
+mod errors;
+mod session;
+mod writer;
+
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Notify;
+
+use crate::job::Queue;
+use crate::schema::{self, APPLICATION_ID};
+use crate::store::Options;
+use crate::tx::Driver;
+use crate::{StoreError, Tx};
+
+pub(crate) use errors::classify;
+pub(crate) use session::Session;
+
+/// How many threads read.
+const READERS: usize = 2;
+
+/// An open SQLite database: its threads and its lock.
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    pub(crate) writes: Arc<Queue>,
+    pub(crate) reads: Arc<Queue>,
+    threads: Vec<JoinHandle<()>>,
+    // Held until the last thread has ended.
+    _lock: Option<File>,
+}
+
+impl Sqlite {
+    /// Opens `path` for the one server that uses it: locks it, migrates it, starts its threads.
+    pub(crate) fn open(
+        path: &Utf8Path,
+        options: &Options,
+        news: &Arc<Notify>,
+    ) -> Result<Self, StoreError> {
+        let database = format!("sqlite:{path}");
+        let lock = lock(path, &database)?;
+        let writer = connect(path, &database, options)?;
+        prepare(&writer, &database, options)?;
+        Self::start(path, database, options, news, writer, Some(lock))
+    }
+
+    /// Opens `path` beside a server that may be running: no lock, no migration.
+    pub(crate) fn attach(
+        path: &Utf8Path,
+        options: &Options,
+        news: &Arc<Notify>,
+    ) -> Result<Self, StoreError> {
+        let database = format!("sqlite:{path}");
+        if !path.exists() {
+            return Err(StoreError::Foreign { database, why: "there is no such file" });
+        }
+        let writer = connect(path, &database, options)?;
+        let mut tx = Tx::new(Driver::Sqlite(Session::new(&writer, &database)));
+        let found = schema::find(&mut tx)?;
+        if found.number == 0 {
+            return Err(StoreError::Foreign { database, why: "it has no handover tables" });
+        }
+        schema::check_program(&found, &options.program, &database)?;
+        Self::start(path, database, options, news, writer, None)
+    }
+
+    fn start(
+        path: &Utf8Path,
+        database: String,
+        options: &Options,
+        news: &Arc<Notify>,
+        writer: Connection,
+        lock: Option<File>,
+    ) -> Result<Self, StoreError> {
+        let (changes, looks) = (Arc::new(Queue::new()), Arc::new(Queue::new()));
+        let (name, mut threads) = (database.clone(), Vec::new());
+        for _ in 0..READERS {
+            let connection = connect(path, &database, options)?;
+            connection
+                .pragma_update(None, "query_only", true)
+                .map_err(|error| classify(&database, "PRAGMA query_only", error))?;
+            let (queue, database) = (Arc::clone(&looks), database.clone());
+            threads.push(spawn("store-read", &name, move || {
+                writer::read(&connection, &database, &queue);
+            })?);
+        }
+        let (queue, news) = (Arc::clone(&changes), Arc::clone(news));
+        threads.push(spawn("store-write", &name, move || {
+            writer::Writer::new(writer, database, news).run(&queue);
+        })?);
+        Ok(Self { writes: changes, reads: looks, threads, _lock: lock })
+    }
+
+    /// Finishes what waits and ends.
+    pub(crate) fn close(&mut self) {
+        self.writes.close();
+        self.reads.close();
+        let here = std::thread::current().id();
+        for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != here) {
+            // A thread that panicked has nothing left to finish.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Takes the lock that keeps a second server off the same file.
+fn lock(path: &Utf8Path, database: &str) -> Result<File, StoreError> {
+    let lock_path = Utf8PathBuf::from(format!("{path}.lock"));
+    let failed = |source: std::io::Error| {
+        let database = database.to_owned();
+        let kind = source.kind();
+        if matches!(kind, ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) {
+            StoreError::ReadOnly { database }
+        } else if kind == ErrorKind::StorageFull {
+            StoreError::Full { database }
+        } else {
+            StoreError::Open { database, source: Arc::new(source) }
+        }
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { database: database.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// A connection with our settings.
+pub(crate) fn connect(
+    path: &Utf8Path,
+    database: &str,
+    options: &Options,
+) -> Result<Connection, StoreError> {
+    let failed = |error| classify(database, "opening", error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(options.busy).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(256);
+    // FULL: a commit is answered after its fsync.
+    for (name, value) in [
+        ("journal_mode", "WAL"),
+        ("synchronous", "FULL"),
+        ("foreign_keys", "ON"),
+        ("temp_store", "MEMORY"),
+        ("cache_size", "-32768"),
+        ("journal_size_limit", "67108864"),
+    ] {
+        connection.pragma_update_and_check(None, name, value, |_| Ok(())).or_else(|error| {
+            if matches!(error, rusqlite::Error::QueryReturnedNoRows) {
+                Ok(())
+            } else {
+                Err(failed(error))
+            }
+        })?;
+    }
+    Ok(connection)
+}
+
+/// Makes sure that the file is ours, and migrates it.
+fn prepare(connection: &Connection, database: &str, options: &Options) -> Result<(), StoreError> {
+    let failed = |error| classify(database, "looking at the schema", error);
+    let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed);
+    let id = number("PRAGMA application_id")?;
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    if id != APPLICATION_ID && (id != 0 || tables > 0) {
+        return Err(StoreError::Foreign {
+            database: database.to_owned(),
+            why: "it is another program's SQLite file",
+        });
+    }
+    connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+    let mut tx = Tx::new(Driver::Sqlite(Session::new(connection, database)));
+    let migrated =
+        schema::migrate(&mut tx, options.upto, &options.program, options.now).and_then(|_| {
+            connection
+                .pragma_update(None, "application_id", APPLICATION_ID)
+                .and_then(|()| connection.execute_batch("COMMIT"))
+                .map_err(failed)
+        });
+    if !connection.is_autocommit() {
+        // The error that led here is the one to report.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    migrated
+}
+
+fn spawn(
+    name: &str,
+    database: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StoreError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|source| {
+        StoreError::Open { database: database.to_owned(), source: Arc::new(source) }
+    })
+}

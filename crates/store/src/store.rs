@@ -1,0 +1,213 @@
+//! The database as the rest of the control plane sees it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use handover_model::{Timestamp, Version};
+use tokio::sync::Notify;
+
+use crate::job::job;
+use crate::sqlite::Sqlite;
+use crate::touch::AgentKey;
+use crate::{Database, StoreError, Tx, schema};
+
+/// How a database is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// This program's version: a database whose schema left it behind is refused.
+    pub program: Version,
+    /// Now, for the record of migrations.
+    pub now: Timestamp,
+    /// How long to wait for another program's lock before saying `Locked`.
+    pub busy: Duration,
+    /// The newest migration to run.
+    pub(crate) upto: i64,
+}
+
+impl Options {
+    /// The usual: five seconds of patience, and the newest schema.
+    pub fn new(program: Version, now: Timestamp) -> Self {
+        Self { program, now, busy: Duration::from_secs(5), upto: schema::newest() }
+    }
+}
+
+/// An open database. Clones share it; the last one that is dropped closes it, after what waits
+/// was written.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    driver: Open,
+    news: Arc<Notify>,
+    database: Database,
+}
+
+#[derive(Debug)]
+enum Open {
+    Sqlite(Sqlite),
+}
+
+impl Store {
+    /// Opens `database` for a server: creates and migrates its schema when that is needed. A
+    /// SQLite file is locked against a second server.
+    ///
+    /// Blocks: a migration may take as long as it takes.
+    ///
+    /// # Errors
+    /// [`StoreError`], by name: locked, full, read-only, too new, corrupt, foreign, unreachable.
+    pub fn open(database: &Database, options: &Options) -> Result<Self, StoreError> {
+        let news = Arc::new(Notify::new());
+        let driver = match database {
+            Database::Sqlite(path) => Open::Sqlite(Sqlite::open(path, options, &news)?),
+            Database::Postgres(_) => {
+                return Err(StoreError::Foreign {
+                    database: database.to_string(),
+                    why: "PostgreSQL is not supported by this build",
+                });
+            }
+        };
+        Ok(Self { inner: Arc::new(Inner { driver, news, database: database.clone() }) })
+    }
+
+    /// Opens `database` beside a server that may be using it, for tools: no lock, no migration.
+    ///
+    /// # Errors
+    /// [`StoreError`], by name; [`StoreError::Foreign`] when there is no such database.
+    pub fn attach(database: &Database, options: &Options) -> Result<Self, StoreError> {
+        let news = Arc::new(Notify::new());
+        let driver = match database {
+            Database::Sqlite(path) => Open::Sqlite(Sqlite::attach(path, options, &news)?),
+            Database::Postgres(_) => {
+                return Err(StoreError::Foreign {
+                    database: database.to_string(),
+                    why: "PostgreSQL is not supported by this build",
+                });
+            }
+        };
+        Ok(Self { inner: Arc::new(Inner { driver, news, database: database.clone() }) })
+    }
+
+    /// Which database it is.
+    pub fn database(&self) -> &Database {
+        &self.inner.database
+    }
+
+    /// Runs `closure` in a transaction and answers after the durable commit. When it answers
+    /// `Err`, or panics, nothing that it did is kept.
+    ///
+    /// The closure may run more than once: with others in a group and then alone, or again after
+    /// a conflict. Only the last run counts, so it has no effect but on its [`Tx`]. It blocks a
+    /// thread that others wait for: no network, no long computation.
+    ///
+    /// The work is queued at the call, not at the first poll; dropping the future does not take
+    /// it back.
+    ///
+    /// # Errors
+    /// What the closure answers; [`StoreError`], as an `E`, when the database failed.
+    pub fn write<T, E, F>(
+        &self,
+        closure: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (job, answer) = job(closure);
+        match &self.inner.driver {
+            Open::Sqlite(sqlite) => sqlite.writes.push(job),
+        }
+        async move { answer.await.unwrap_or_else(|_gone| Err(StoreError::Closed.into())) }
+    }
+
+    /// Runs `closure` on one consistent snapshot; it can't write.
+    ///
+    /// # Errors
+    /// What the closure answers; [`StoreError`], as an `E`, when the database failed.
+    pub fn read<T, E, F>(
+        &self,
+        closure: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (job, answer) = job(closure);
+        match &self.inner.driver {
+            Open::Sqlite(sqlite) => sqlite.reads.push(job),
+        }
+        async move { answer.await.unwrap_or_else(|_gone| Err(StoreError::Closed.into())) }
+    }
+
+    /// [`Store::write`] for a thread outside any runtime: it blocks until the answer is there.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_blocking<T, E, F>(&self, closure: F) -> Result<T, E>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (job, answer) = job(closure);
+        match &self.inner.driver {
+            Open::Sqlite(sqlite) => sqlite.writes.push(job),
+        }
+        answer.blocking_recv().unwrap_or_else(|_gone| Err(StoreError::Closed.into()))
+    }
+
+    /// [`Store::read`] for a thread outside any runtime: it blocks until the answer is there.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn read_blocking<T, E, F>(&self, closure: F) -> Result<T, E>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (job, answer) = job(closure);
+        match &self.inner.driver {
+            Open::Sqlite(sqlite) => sqlite.reads.push(job),
+        }
+        answer.blocking_recv().unwrap_or_else(|_gone| Err(StoreError::Closed.into()))
+    }
+
+    /// Records that `agent` was heard at `at`, and answers after the durable commit. The latest
+    /// time is kept; an agent that is not there is passed over.
+    ///
+    /// Everything that comes in during one flush goes into the next, with no allocation and no
+    /// savepoint of its own. It is queued at the call, not at the first poll.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database failed.
+    pub fn touch(
+        &self,
+        agent: AgentKey,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
+        let done = match &self.inner.driver {
+            Open::Sqlite(sqlite) => sqlite.writes.touch(agent.0, at.as_micros()),
+        };
+        async move { done?.wait().await }
+    }
+
+    /// Rings after every commit of this program that the sequencer has to number. It keeps one
+    /// ring for a listener who is not there yet.
+    pub fn news(&self) -> Arc<Notify> {
+        Arc::clone(&self.inner.news)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        match &mut self.driver {
+            Open::Sqlite(sqlite) => sqlite.close(),
+        }
+    }
+}
