@@ -1,5 +1,6 @@
 //! `handover`: everything that a person types.
 
+mod control;
 mod demo;
 mod output;
 mod real_world;
@@ -14,7 +15,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::output::{Chain, Out};
 
-/// Publishes signed releases, and later moves fleets to them.
+/// Publishes signed releases, and moves hosts to them through a control plane.
 #[derive(Debug, Parser)]
 #[command(name = "handover", version, about)]
 struct Cli {
@@ -24,6 +25,12 @@ struct Cli {
     /// No progress, no remarks: results and errors alone.
     #[arg(long, short, global = true)]
     quiet: bool,
+    /// The control plane to speak to, by its context's name, in place of the current one.
+    #[arg(
+        long, global = true, value_name = "NAME", env = "HANDOVER_CONTEXT",
+        value_parser = control::parse_name
+    )]
+    context: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -36,6 +43,8 @@ enum Command {
     /// Make, sign, publish and inspect releases.
     #[command(subcommand)]
     Release(release::Command),
+    #[command(flatten)]
+    Control(control::Command),
     /// Show it all on this machine: five hosts, good and bad releases, attackers.
     Demo(demo::DemoArgs),
     /// Print a completion script for a shell.
@@ -56,6 +65,10 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Repo(command) => repo::run(command, &out).map_err(Failure::from),
         Command::Release(command) => release::run(command, &out).map_err(Failure::from),
+        Command::Control(command) => {
+            let desk = control::Desk { out: &out, context: cli.context };
+            control::run(command, &desk).map_err(Failure::from)
+        }
         Command::Demo(args) => return demo::run(&args),
         Command::Completions { shell } => completions(shell).map_err(Failure::from),
         Command::Man { directory } => manual(&directory).map_err(Failure::from),
@@ -63,7 +76,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(failure) => {
-            out.failure(failure.name, failure.code, &Chain(failure.error.as_ref()).to_string());
+            out.failure(&failure.name, failure.code, &Chain(failure.error.as_ref()).to_string());
             ExitCode::from(failure.code)
         }
     }
@@ -73,24 +86,30 @@ fn main() -> ExitCode {
 struct Failure {
     error: anyhow::Error,
     code: u8,
-    name: &'static str,
+    name: String,
 }
 
 impl From<repo::RepoError> for Failure {
     fn from(error: repo::RepoError) -> Self {
-        Self { code: error.exit_code(), name: error.code(), error: error.into() }
+        Self { code: error.exit_code(), name: error.code().to_owned(), error: error.into() }
     }
 }
 
 impl From<release::ReleaseError> for Failure {
     fn from(error: release::ReleaseError) -> Self {
-        Self { code: error.exit_code(), name: error.code(), error: error.into() }
+        Self { code: error.exit_code(), name: error.code().to_owned(), error: error.into() }
+    }
+}
+
+impl From<control::ControlError> for Failure {
+    fn from(error: control::ControlError) -> Self {
+        Self { code: error.exit_code(), name: error.code().to_owned(), error: error.into() }
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { error, code: 1, name: "failed" }
+        Self { error, code: 1, name: "failed".to_owned() }
     }
 }
 

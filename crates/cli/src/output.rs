@@ -1,11 +1,15 @@
-//! What people and programs read: tables or JSON on standard output, remarks, progress and errors
-//! on standard error.
+//! What people and programs read: tables, JSON or YAML on standard output, remarks, progress and
+//! errors on standard error. No colours: whatever is piped, logged or read aloud is the same text.
+
+mod table;
 
 use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+
+pub(crate) use table::{fields, table};
 
 /// How lists and reports are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -15,6 +19,8 @@ pub(crate) enum Format {
     Table,
     /// For programs.
     Json,
+    /// For both.
+    Yaml,
 }
 
 /// The way out.
@@ -41,17 +47,57 @@ impl Out {
         let text = match self.format {
             Format::Json => serde_json::to_string_pretty(value)
                 .unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}")),
-            Format::Table => table(value),
+            Format::Yaml => yaml(value),
+            Format::Table => lines_of(&table(value)),
         };
         // A reader that went away is no error of ours.
         let _gone = writeln!(std::io::stdout(), "{}", text.trim_end());
     }
 
+    /// One of many results that come as they happen: a line of JSON, a YAML document, or a line
+    /// of text. Says whether somebody still reads.
+    pub(crate) fn record<T: Serialize>(&self, value: &T, line: impl FnOnce(&T) -> String) -> bool {
+        let text = match self.format {
+            Format::Json => serde_json::to_string(value)
+                .unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}")),
+            Format::Yaml => format!("---\n{}", yaml(value).trim_end()),
+            Format::Table => lines_of(&line(value)),
+        };
+        let mut stdout = std::io::stdout();
+        writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_ok()
+    }
+
+    /// Whether programs read the results.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        self.format != Format::Table
+    }
+
+    /// Whether a person sees the results as they come.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.is_for_programs() && std::io::stdout().is_terminal()
+    }
+
+    /// Asks a question that a person at a terminal answers with yes or no.
+    pub(crate) fn ask(&self, question: &str) -> Option<bool> {
+        if !std::io::stdin().is_terminal() {
+            return None;
+        }
+        let _gone = write!(std::io::stderr(), "{} [y/N] ", plain(question));
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).ok()?;
+        Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
     /// Why a command failed, never silent; programs get it as docs/exit-codes.md says.
     pub(crate) fn failure(&self, name: &str, exit: u8, text: &str) {
-        if self.format == Format::Json {
-            let told = serde_json::json!({ "error": name, "exit": exit, "message": text });
-            let _gone = writeln!(std::io::stdout(), "{told}");
+        let told = serde_json::json!({ "error": name, "exit": exit, "message": text });
+        let told = match self.format {
+            Format::Table => None,
+            Format::Json => Some(told.to_string()),
+            Format::Yaml => Some(yaml(&told)),
+        };
+        if let Some(told) = told {
+            let _gone = writeln!(std::io::stdout(), "{}", told.trim_end());
         }
         say(&format!("error: {text}"));
     }
@@ -116,16 +162,11 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Columns, padded to fit; the first row is the heading.
-pub(crate) fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+fn yaml<T: Serialize>(value: &T) -> String {
+    serde_saphyr::to_string(value).unwrap_or_else(|error| format!("error: {error:?}\n"))
+}
+
+/// A text of ours that may hold texts of others: each line made safe on its own.
+fn lines_of(text: &str) -> String {
+    text.trim_end().split('\n').map(plain).collect::<Vec<_>>().join("\n")
 }

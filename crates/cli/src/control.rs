@@ -1,0 +1,63 @@
+//! The commands that speak to a control plane.
+
+mod api;
+mod authority;
+mod contexts;
+mod error;
+mod session;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::output::Out;
+use api::Api;
+use contexts::Place;
+
+pub(crate) use contexts::parse_name;
+pub(crate) use error::ControlError;
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Log in to a control plane with a token; later commands speak to it.
+    ///
+    /// The server's certificate must rest on the authorities that the token names, whatever
+    /// certificates this machine trusts otherwise. The context is named after the server's host
+    /// unless --context says otherwise.
+    Login(session::LoginArgs),
+    /// Forget the current control plane, or the one that --context names.
+    Logout,
+    /// Show who one is to the control plane, and what one may.
+    Whoami,
+    /// List, choose or forget control planes.
+    #[command(subcommand)]
+    Context(session::ContextCommand),
+}
+
+/// What every command here works with.
+pub(crate) struct Desk<'a> {
+    /// Where results go.
+    pub(crate) out: &'a Out,
+    /// The context that was asked for by name.
+    pub(crate) context: Option<String>,
+}
+
+impl Desk<'_> {
+    /// The control plane to speak to, and its context's name.
+    pub(crate) fn open(&self) -> Result<(String, Api), ControlError> {
+        let (name, context) = Place::find()?.load()?.pick(self.context.as_deref())?;
+        Ok((name, Api::new(context)?))
+    }
+}
+
+/// Runs one.
+pub(crate) fn run(command: Command, desk: &Desk<'_>) -> Result<ExitCode, ControlError> {
+    match command {
+        Command::Login(args) => session::login(args, desk)?,
+        Command::Logout => session::logout(desk)?,
+        Command::Whoami => session::whoami(desk)?,
+        Command::Context(command) => session::context(command, desk)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
