@@ -9,9 +9,10 @@ use handover_hoststeps::{Host as _, HostError, RealHost, Running};
 use handover_model::{ComponentName, HostPolicy, IdGen, Now, Platform};
 
 use crate::bandwidth::Bucket;
+use crate::control::identity::{ControlFiles, roots_of};
 use crate::dice::Dice;
 use crate::failure::Failure;
-use crate::fetch::{Fetcher, Limits};
+use crate::fetch::{Fetcher, Options, Roots};
 use crate::home::Home;
 use crate::policy::load_policy;
 use crate::real_world::{Clock, RealClock, Stop, draw_seed};
@@ -76,12 +77,20 @@ impl Agent {
         Ok(load_policy(&self.home.policy(), &self.home.choices())?)
     }
 
-    /// A client of the repository's metadata or targets server.
+    /// A client of the repository's metadata or targets server. One on the control plane's own
+    /// address stands behind the channel's certificate authorities; all others behind the
+    /// system's.
     ///
     /// # Errors
-    /// [`Failure::Repository`] for an address that can't be asked.
+    /// [`Failure::Repository`] for an address that can't be asked; [`Failure::Host`] when the
+    /// control plane's files are damaged.
     pub fn fetcher(&self, base: &str) -> Result<Fetcher, Failure> {
-        let fetcher = Fetcher::new(base, Limits::default(), Arc::clone(&self.clock));
+        let files = ControlFiles::of(&self.home);
+        let inside = files.identity()?.is_some_and(|identity| identity.serves(base));
+        let ca = if inside { files.ca()? } else { None };
+        let roots = ca.map_or(Roots::System, |ca| roots_of(&ca));
+        let options = Options { roots, ..Options::default() };
+        let fetcher = Fetcher::with(base, &options, Arc::clone(&self.clock));
         Ok(fetcher.map_err(crate::repository::RepositoryError::Fetch)?)
     }
 

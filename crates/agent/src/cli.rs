@@ -63,6 +63,29 @@ pub enum Command {
         #[arg(long, value_name = "COMPONENT")]
         component: Vec<ComponentName>,
     },
+    /// Make this host an agent of a control plane: everything that `init` does, and enrolment.
+    Enroll {
+        /// The token (`hoe1_…`). Other users of this machine can see it while the command runs:
+        /// prefer --token-file or the environment.
+        #[arg(env = "HANDOVER_TOKEN", hide_env_values = true)]
+        token: Option<String>,
+        /// A file that holds the token; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<Utf8PathBuf>,
+        /// This host's name, where there is no policy.yaml yet; its host name where left out.
+        #[arg(long)]
+        name: Option<AgentName>,
+        /// The repository's root.json, brought here by a way that you trust: then not even the
+        /// first step rests on the control plane's word.
+        #[arg(long, value_name = "FILE")]
+        trusted_root: Option<Utf8PathBuf>,
+        /// Another address of the control plane than the token's.
+        #[arg(long, value_name = "URL")]
+        server: Option<String>,
+        /// Enrol a host that is enrolled already, as another agent: after it was cloned.
+        #[arg(long)]
+        again: bool,
+    },
     /// Follow the repository: the service.
     Follow {
         /// One round only, and wait until the host settled.

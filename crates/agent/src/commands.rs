@@ -2,6 +2,7 @@
 
 mod ask;
 mod doctor;
+mod enroll;
 mod explain;
 mod init;
 mod print;
@@ -92,6 +93,17 @@ fn run(cli: &Cli) -> Result<Exit, Failure> {
                 components: component,
             };
             init::init(&mut agent, &wish, printer)
+        }
+        Command::Enroll { token, token_file, name, trusted_root, server, again } => {
+            let wish = enroll::Wish {
+                token: token.as_deref(),
+                token_file: token_file.as_deref(),
+                name: name.as_ref(),
+                trusted_root: trusted_root.as_deref(),
+                server: server.as_deref(),
+                again: *again,
+            };
+            enroll::enroll(&mut agent, &wish, printer)
         }
         Command::Follow { once: false } => crate::follow::follow(&mut agent).map(|()| Exit::Done),
         Command::Follow { once: true } => ask::once(&mut agent, printer),

@@ -6,6 +6,7 @@ use handover_hoststeps::HostError;
 use handover_model::{ComponentName, ErrorClass, Version};
 use handover_trust::VerifyError;
 
+use crate::call::CallError;
 use crate::download::DownloadError;
 use crate::entrypoint::EntrypointError;
 use crate::policy::PolicyError;
@@ -67,6 +68,9 @@ pub enum Failure {
     /// The entrypoint can't be run.
     #[error(transparent)]
     Entrypoint(#[from] EntrypointError),
+    /// The control plane refuses or can't be reached.
+    #[error(transparent)]
+    Call(#[from] CallError),
     /// A file of this host.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -142,6 +146,7 @@ impl Failure {
             Self::Download(error) => error.class(),
             Self::Unpack(error) => error.class(),
             Self::Entrypoint(error) => error.class(),
+            Self::Call(error) => error.class(),
             Self::Host(error) => error.class(),
             Self::Verify(error) => error.class(),
             Self::Floors(error) => error.class(),
@@ -162,6 +167,7 @@ impl Failure {
             Self::Download(error) => error.code().to_owned(),
             Self::Unpack(error) => error.code().to_owned(),
             Self::Entrypoint(_) => "entrypoint".to_owned(),
+            Self::Call(error) => error.code().to_owned(),
             Self::Host(HostError::Damaged { .. }) => "host.damaged".to_owned(),
             Self::Host(HostError::Io { .. } | HostError::Surprise { .. }) => "host".to_owned(),
             Self::Verify(error) => format!("trust.{}", error.code().replace('_', "-")),
@@ -203,11 +209,14 @@ impl Failure {
                 | FloorError::Expired { .. }
                 | FloorError::Spent { .. } => Exit::Refused,
             },
-            Self::Download(_) | Self::Unpack(_) if self.class() == ErrorClass::Permanent => {
+            Self::Download(_) | Self::Unpack(_) | Self::Call(_)
+                if matches!(self.class(), ErrorClass::Permanent | ErrorClass::Conflict) =>
+            {
                 Exit::Refused
             }
             Self::Download(_)
             | Self::Unpack(_)
+            | Self::Call(_)
             | Self::Entrypoint(_)
             | Self::Unknown { .. }
             | Self::Stopped

@@ -7,6 +7,7 @@ pub mod attempts;
 pub mod cli;
 pub mod commands;
 pub mod contents;
+pub mod control;
 pub mod doctor;
 pub mod entrypoint;
 pub mod failure;
@@ -26,4 +27,6 @@ pub mod unpack;
 pub mod upgrade;
 pub mod voice;
 
-pub use handover_client::{backoff, bandwidth, dice, download, fetch, real_world, repository};
+pub use handover_client::{
+    backoff, bandwidth, call, dice, download, fetch, real_world, repository,
+};

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::time::Duration;
 
 use handover_model::ErrorClass;
+use serde::de::DeserializeOwned;
 use ureq::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use ureq::http::{Request, Response};
 use ureq::{AsSendBody, Body};
@@ -86,6 +87,14 @@ pub enum CallError {
     /// The server refused and said why.
     #[error(transparent)]
     Problem(#[from] Problem),
+    /// The server answers with something else than the protocol has.
+    #[error("{url}: the answer makes no sense: {what}")]
+    Meaningless {
+        /// The address.
+        url: String,
+        /// The parser's complaint.
+        what: String,
+    },
     /// The call can't be made.
     #[error("{url}: {what}")]
     Unsendable {
@@ -102,6 +111,7 @@ impl CallError {
         match self {
             Self::Fetch(error) => error.class(),
             Self::Problem(problem) => problem.class(),
+            Self::Meaningless { .. } => ErrorClass::Retry,
             Self::Unsendable { .. } => ErrorClass::Permanent,
         }
     }
@@ -111,6 +121,7 @@ impl CallError {
         match self {
             Self::Fetch(error) => error.code(),
             Self::Problem(problem) => &problem.code,
+            Self::Meaningless { .. } => "call.meaningless",
             Self::Unsendable { .. } => "call.unsendable",
         }
     }
@@ -120,7 +131,7 @@ impl CallError {
         match self {
             Self::Fetch(error) => error.retry_after(),
             Self::Problem(problem) => problem.after,
-            Self::Unsendable { .. } => None,
+            Self::Meaningless { .. } | Self::Unsendable { .. } => None,
         }
     }
 }
@@ -132,6 +143,7 @@ pub struct Reply {
     pub status: u16,
     /// The body, whole.
     pub body: Vec<u8>,
+    url: String,
     headers: HeaderMap,
 }
 
@@ -139,6 +151,17 @@ impl Reply {
     /// A header that is text, if it is there.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// [`CallError::Meaningless`].
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, CallError> {
+        serde_json::from_slice(&self.body).map_err(|source| CallError::Meaningless {
+            url: self.url.clone(),
+            what: source.to_string(),
+        })
     }
 }
 
@@ -228,7 +251,7 @@ impl Fetcher {
         let (url, most) = (call.url.clone(), call.most);
         let (head, answer) = self.send(call, self.limits.stall)?;
         let body = self.drain(answer, &url, most, until)?;
-        Ok(Reply { status: head.status.as_u16(), body, headers: head.headers })
+        Ok(Reply { status: head.status.as_u16(), body, url, headers: head.headers })
     }
 
     /// Makes a call whose answer is read as it comes: an event stream. The answer may be silent

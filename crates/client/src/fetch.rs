@@ -26,7 +26,7 @@ use crate::real_world::Clock;
 
 pub use error::FetchError;
 pub use pace::Pace;
-pub use roots::{Options, Roots};
+pub use roots::{Options, Roots, certificate_of_pem};
 
 /// How long and how slow an exchange may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use camino::Utf8Path;
 use handover_hoststeps::disk::{self, SlotsStore};
 use handover_model::{
-    AgentName, ComponentName, Digest, LAUNCHER_PROTOCOL, MANIFEST_FORMAT, Readiness, Recipe,
+    AgentName, ComponentName, Digest, LAUNCHER_PROTOCOL, MANIFEST_FORMAT, Mode, Readiness, Recipe,
     ReleaseId, RunId, Slot, Slots, StopSpec,
 };
 use serde::Serialize;
@@ -32,39 +32,39 @@ pub(super) struct Wish<'a> {
     pub(super) components: &'a [ComponentName],
 }
 
-#[derive(Serialize)]
-struct Made {
-    root: String,
-    policy: String,
-    agent: String,
-    launcher: Option<String>,
-    slot: Option<ReleaseId>,
+/// What a host is set up with.
+pub(super) struct SetUp<'a> {
+    pub(super) metadata: String,
+    pub(super) targets: String,
+    pub(super) root_json: &'a [u8],
+    pub(super) name: &'a AgentName,
+    pub(super) components: &'a [ComponentName],
+    /// Of every component that is listed.
+    pub(super) mode: Mode,
 }
 
-/// Makes the root, or finishes one that was begun; what is there already stays.
+#[derive(Serialize)]
+pub(super) struct Made {
+    pub(super) root: String,
+    pub(super) policy: String,
+    pub(super) agent: String,
+    pub(super) launcher: Option<String>,
+    pub(super) slot: Option<ReleaseId>,
+}
+
+/// `init`.
 pub(super) fn init(agent: &mut Agent, wish: &Wish<'_>, printer: Printer) -> Result<Exit, Failure> {
     parse_address(wish.repository).map_err(RepositoryError::Fetch)?;
     let root_json = read_named(wish.trusted_root)?;
-    let text = policy_text(wish);
-    parse_policy(&agent.home.policy(), text.as_bytes())?;
-    disk::make_dir(agent.home.root())?;
-    disk::make_dir_mode(&agent.home.incoming(), 0o700)?;
-    disk::make_dir(&agent.home.components())?;
-    let was_set_up = agent.home.trust().root_path().exists();
-    Accepted::of(&agent.home).set_up(was_set_up)?;
-    agent.home.trust().set_up(&root_json, agent.now().wall)?;
-    let launcher = install_launcher(agent)?;
-    let slot = seed_own_slot(agent)?;
-    if !disk::write_new(&agent.home.policy(), text.as_bytes(), 0o644)? {
-        agent.voice.say(&format!("{} is there already and stays as it is", agent.home.policy()));
-    }
-    let made = Made {
-        root: agent.home.root().to_string(),
-        policy: agent.home.policy().to_string(),
-        agent: wish.name.to_string(),
-        launcher: launcher.then(|| agent.home.launcher().to_string()),
-        slot,
+    let set_up = SetUp {
+        metadata: join(wish.repository, "metadata"),
+        targets: wish.targets.map_or_else(|| join(wish.repository, "targets"), ToOwned::to_owned),
+        root_json: &root_json,
+        name: wish.name,
+        components: wish.components,
+        mode: Mode::Automatic,
     };
+    let made = make(agent, &set_up)?;
     printer.data(&made, |made| {
         format!(
             "{} follows {}.\nEdit {} to add components, then start it:\n  {} --root {} {SELF}",
@@ -77,8 +77,35 @@ pub(super) fn init(agent: &mut Agent, wish: &Wish<'_>, printer: Printer) -> Resu
     })
 }
 
-fn policy_text(wish: &Wish<'_>) -> String {
-    let targets = wish.targets.map_or_else(|| join(wish.repository, "targets"), ToOwned::to_owned);
+/// Makes the root, or finishes one that was begun; what is there already stays.
+pub(super) fn make(agent: &mut Agent, wish: &SetUp<'_>) -> Result<Made, Failure> {
+    let text = policy_text(wish);
+    parse_policy(&agent.home.policy(), text.as_bytes())?;
+    disk::make_dir(agent.home.root())?;
+    disk::make_dir_mode(&agent.home.incoming(), 0o700)?;
+    disk::make_dir(&agent.home.components())?;
+    let was_set_up = agent.home.trust().root_path().exists();
+    Accepted::of(&agent.home).set_up(was_set_up)?;
+    agent.home.trust().set_up(wish.root_json, agent.now().wall)?;
+    let launcher = install_launcher(agent)?;
+    let slot = seed_own_slot(agent)?;
+    if !disk::write_new(&agent.home.policy(), text.as_bytes(), 0o644)? {
+        agent.voice.say(&format!("{} is there already and stays as it is", agent.home.policy()));
+    }
+    Ok(Made {
+        root: agent.home.root().to_string(),
+        policy: agent.home.policy().to_string(),
+        agent: wish.name.to_string(),
+        launcher: launcher.then(|| agent.home.launcher().to_string()),
+        slot,
+    })
+}
+
+fn policy_text(wish: &SetUp<'_>) -> String {
+    let mode = match wish.mode {
+        Mode::Automatic => "",
+        Mode::Manual => "    mode: manual\n",
+    };
     let mut text = format!(
         "# What this host follows. Edits are noticed at once; `handover-agent check` tries them.\n\
          agent: {}\n\
@@ -89,14 +116,12 @@ fn policy_text(wish: &Wish<'_>) -> String {
          poll: 1m\n\
          # bytes_per_second: 1000000\n\
          components:\n\
-         \x20 - name: {SELF}\n",
-        wish.name,
-        join(wish.repository, "metadata"),
-        targets,
+         \x20 - name: {SELF}\n{mode}",
+        wish.name, wish.metadata, wish.targets,
     );
     for component in wish.components.iter().filter(|component| component.as_str() != SELF) {
         // Writing to a string can't fail.
-        let _ = writeln!(text, "  - name: {component}");
+        let _ = write!(text, "  - name: {component}\n{mode}");
     }
     text.push_str(
         "#   - name: web\n\

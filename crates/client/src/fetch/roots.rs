@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::{FetchError, Limits};
@@ -55,6 +57,13 @@ impl Default for Options {
             buffer: 64 * 1024,
         }
     }
+}
+
+/// The DER of the one certificate in a PEM text; `None` where that is not what it holds.
+pub fn certificate_of_pem(pem: &str) -> Option<Vec<u8>> {
+    let mut found = CertificateDer::pem_slice_iter(pem.as_bytes());
+    let certificate = found.next()?.ok()?;
+    found.next().is_none().then(|| certificate.as_ref().to_vec())
 }
 
 /// The certificate store is read only when it is needed: it is the largest thing in memory.
