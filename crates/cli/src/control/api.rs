@@ -331,6 +331,7 @@ fn may_pass(error: &CallError) -> bool {
             | FetchError::Tls { .. }
             | FetchError::Garbage { .. },
         )
+        | CallError::Meaningless { .. }
         | CallError::Unsendable { .. } => false,
     }
 }

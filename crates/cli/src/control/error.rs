@@ -153,9 +153,9 @@ impl ControlError {
                 code: problem.code,
                 status: problem.status,
             },
-            source @ (CallError::Fetch(_) | CallError::Unsendable { .. }) => {
-                Self::Call { act: act.into(), source }
-            }
+            source @ (CallError::Fetch(_)
+            | CallError::Meaningless { .. }
+            | CallError::Unsendable { .. }) => Self::Call { act: act.into(), source },
         }
     }
 
