@@ -1,5 +1,5 @@
-//! `cargo xtask dist`: what a person installs. Debian packages of the agent and of the command
-//! line, built without debhelper from trees that are laid out here, the same bytes for the same
+//! `cargo xtask dist`: what a person installs. Debian packages of the agent, of the command line
+//! and of the server, built without debhelper from trees that are laid out here, the same bytes for the same
 //! commit and tool chain.
 
 mod deb;
@@ -17,22 +17,40 @@ use crate::command;
 use deb::Deb;
 pub(crate) use deb::put;
 
-/// Programs of the agent's package and where they go.
-const AGENT_PROGRAMS: [(&str, &str); 3] = [
-    ("handover-agent", "usr/lib/handover/handover-agent"),
-    ("handover-launch", "usr/lib/handover/handover-launch"),
-    ("handover-upgrade", "usr/lib/handover/handover-upgrade"),
+/// A package: what goes into it beyond its control files, settings and units, which lie in
+/// `packaging/` under its name.
+struct Package {
+    name: &'static str,
+    /// Programs and where they go.
+    programs: &'static [(&'static str, &'static str)],
+    /// The link in `usr/bin`: programs find what belongs to them beside what they really are.
+    link: Option<&'static str>,
+}
+
+const PACKAGES: [Package; 3] = [
+    Package {
+        name: "handover-agent",
+        programs: &[
+            ("handover-agent", "usr/lib/handover/handover-agent"),
+            ("handover-launch", "usr/lib/handover/handover-launch"),
+            ("handover-upgrade", "usr/lib/handover/handover-upgrade"),
+        ],
+        link: Some("../lib/handover/handover-agent"),
+    },
+    // The stock entrypoint lies beside the command line, which puts it into packages.
+    Package {
+        name: "handover",
+        programs: &[
+            ("handover", "usr/lib/handover/cli/handover"),
+            ("handover-upgrade", "usr/lib/handover/cli/handover-upgrade"),
+        ],
+        link: Some("../lib/handover/cli/handover"),
+    },
+    // The command line is the server too: this package is a user, a unit and its settings.
+    Package { name: "handover-server", programs: &[], link: None },
 ];
-/// The stock entrypoint lies beside the command line, which puts it into packages.
-const CLI_PROGRAMS: [(&str, &str); 2] = [
-    ("handover", "usr/lib/handover/cli/handover"),
-    ("handover-upgrade", "usr/lib/handover/cli/handover-upgrade"),
-];
-/// Links into `usr/bin`: programs find what belongs to them beside what they really are.
-const LINKS: [(&str, &str); 2] = [
-    ("handover-agent", "../lib/handover/handover-agent"),
-    ("handover", "../lib/handover/cli/handover"),
-];
+/// What is shipped, for the report of sizes.
+const PROGRAMS: [&str; 4] = ["handover-agent", "handover-launch", "handover-upgrade", "handover"];
 /// DESIGN 12: the agent's budget, stripped.
 const AGENT_BUDGET: u64 = 4 * 1024 * 1024;
 
@@ -93,7 +111,8 @@ pub(crate) fn build(options: &Options) -> anyhow::Result<Vec<Utf8PathBuf>> {
     let version = options.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
     let epoch = epoch()?;
     let mut made = Vec::new();
-    for name in ["handover-agent", "handover"] {
+    for package in &PACKAGES {
+        let name = package.name;
         let deb = Deb {
             name,
             version: &version,
@@ -106,7 +125,7 @@ pub(crate) fn build(options: &Options) -> anyhow::Result<Vec<Utf8PathBuf>> {
         if stage.exists() {
             fs::remove_dir_all(&stage).with_context(|| format!("remove {stage}"))?;
         }
-        lay_out(name, options.profile, &stage)?;
+        lay_out(package, options.profile, &stage)?;
         made.push(deb.build(&stage, &options.out)?);
     }
     Ok(made)
@@ -117,7 +136,7 @@ pub(crate) fn build(options: &Options) -> anyhow::Result<Vec<Utf8PathBuf>> {
 /// # Errors
 /// When a program is missing.
 pub(crate) fn report(made: &[Utf8PathBuf], profile: Profile) -> anyhow::Result<()> {
-    for (program, _) in AGENT_PROGRAMS.iter().chain(&CLI_PROGRAMS[..1]) {
+    for program in PROGRAMS {
         println!("{:>12}  {program}", size(&Utf8Path::new(profile.directory()).join(program))?);
     }
     for path in made {
@@ -178,24 +197,35 @@ fn link_launcher_statically() -> anyhow::Result<()> {
 }
 
 /// Puts a package's files where they belong below `stage`.
-fn lay_out(name: &str, profile: Profile, stage: &Utf8Path) -> anyhow::Result<()> {
-    let programs: &[(&str, &str)] =
-        if name == "handover" { &CLI_PROGRAMS } else { &AGENT_PROGRAMS };
-    for (program, target) in programs {
-        let built = Utf8Path::new(profile.directory()).join(program);
-        install(&built, &stage.join(target), 0o755)?;
+fn lay_out(package: &Package, profile: Profile, stage: &Utf8Path) -> anyhow::Result<()> {
+    let (name, built) = (package.name, Utf8Path::new(profile.directory()));
+    fs::create_dir_all(stage).with_context(|| format!("make {stage}"))?;
+    for (program, target) in package.programs {
+        install(&built.join(program), &stage.join(target), 0o755)?;
     }
-    pages::install(&Utf8Path::new(profile.directory()).join(name), name, stage)?;
-    let bin = stage.join("usr/bin");
-    fs::create_dir_all(&bin).with_context(|| format!("make {bin}"))?;
-    for (link, target) in LINKS.iter().filter(|(link, _)| *link == name) {
-        symlink(target, bin.join(link)).with_context(|| format!("link into {bin}"))?;
+    if let Some(target) = package.link {
+        pages::install(&built.join(name), name, stage)?;
+        let bin = stage.join("usr/bin");
+        fs::create_dir_all(&bin).with_context(|| format!("make {bin}"))?;
+        symlink(target, bin.join(name)).with_context(|| format!("link into {bin}"))?;
     }
-    if name == "handover-agent" {
-        for unit in files_in(Utf8Path::new("packaging/systemd"))? {
-            let file = unit.file_name().context("a unit has a name")?;
-            install(&unit, &stage.join("usr/lib/systemd/system").join(file), 0o644)?;
-        }
+    copy_tree(
+        &Utf8Path::new("packaging/systemd").join(name),
+        &stage.join("usr/lib/systemd/system"),
+        0o644,
+    )?;
+    // Settings may hold passwords.
+    copy_tree(&Utf8Path::new("packaging/debian").join(name).join("etc"), &stage.join("etc"), 0o600)
+}
+
+/// Copies the regular files of a tree, if it is there at all, each with `mode`.
+fn copy_tree(from: &Utf8Path, to: &Utf8Path, mode: u32) -> anyhow::Result<()> {
+    if !from.exists() {
+        return Ok(());
+    }
+    for file in files_below(from)? {
+        let inside = file.strip_prefix(from).context("a file of the tree is below it")?;
+        install(&file, &to.join(inside), mode)?;
     }
     Ok(())
 }
@@ -210,12 +240,15 @@ pub(crate) fn install(from: &Utf8Path, to: &Utf8Path, mode: u32) -> anyhow::Resu
         .with_context(|| format!("set the mode of {to}"))
 }
 
-/// The regular files right in a directory, sorted.
-fn files_in(directory: &Utf8Path) -> anyhow::Result<Vec<Utf8PathBuf>> {
+/// The regular files below a directory, sorted.
+fn files_below(directory: &Utf8Path) -> anyhow::Result<Vec<Utf8PathBuf>> {
     let mut found = Vec::new();
     for entry in directory.read_dir_utf8().with_context(|| format!("list {directory}"))? {
         let entry = entry?;
-        if entry.file_type()?.is_file() {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            found.append(&mut files_below(entry.path())?);
+        } else if kind.is_file() {
             found.push(entry.into_path());
         }
     }

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::install;
+use super::{files_below, install};
 use crate::command;
 
 /// Maintainer scripts that a package may have.
@@ -98,6 +98,7 @@ impl Deb<'_> {
             .replace("@SIZE@", &bytes.div_ceil(1024).to_string());
         put(&debian.join("control"), &control, 0o644)?;
         put(&debian.join("md5sums"), &sums, 0o644)?;
+        self.settings(stage, &debian)?;
         for script in SCRIPTS {
             let from = source.join(script);
             if from.exists() {
@@ -106,17 +107,28 @@ impl Deb<'_> {
         }
         Ok(())
     }
+
+    /// Names what lies in `etc` as settings, which dpkg keeps as the administrator left them.
+    fn settings(&self, stage: &Utf8Path, debian: &Utf8Path) -> anyhow::Result<()> {
+        let etc = stage.join("etc");
+        if !etc.exists() {
+            return Ok(());
+        }
+        let mut text = String::new();
+        for file in files_below(&etc)? {
+            let inside = file.strip_prefix(stage).context("a file of the tree is below it")?;
+            writeln!(text, "/{inside}")?;
+        }
+        put(&debian.join("conffiles"), &text, 0o644).with_context(|| self.name.to_owned())
+    }
 }
 
 const MAINTAINER: &str = "Handover <packages@example.com>";
 
 /// `md5sums` as dpkg wants it, and how many bytes the tree holds.
 fn sums(stage: &Utf8Path) -> anyhow::Result<(String, u64)> {
-    let mut files = Vec::new();
-    walk(stage, &mut files)?;
-    files.sort();
     let (mut text, mut bytes) = (String::new(), 0);
-    for file in files {
+    for file in files_below(stage)? {
         let name = file.strip_prefix(stage).context("a file of the tree is below it")?;
         let sum = command::output(Command::new("md5sum").arg(&file))?;
         let sum = sum.split(' ').next().unwrap_or_default();
@@ -124,19 +136,6 @@ fn sums(stage: &Utf8Path) -> anyhow::Result<(String, u64)> {
         bytes += fs::metadata(&file).with_context(|| format!("look at {file}"))?.len();
     }
     Ok((text, bytes))
-}
-
-fn walk(directory: &Utf8Path, into: &mut Vec<Utf8PathBuf>) -> anyhow::Result<()> {
-    for entry in directory.read_dir_utf8().with_context(|| format!("list {directory}"))? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            walk(entry.path(), into)?;
-        } else if kind.is_file() {
-            into.push(entry.into_path());
-        }
-    }
-    Ok(())
 }
 
 /// Writes a file of a package.

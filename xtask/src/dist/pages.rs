@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use camino::Utf8Path;
 
 use super::deb::{compress, put};
-use super::files_in;
+use super::files_below;
 use crate::command;
 
 /// Asks `program` for its pages and completions and puts them below `stage`.
@@ -37,7 +37,7 @@ pub(super) fn install(program: &Utf8Path, name: &str, stage: &Utf8Path) -> anyho
             .with_context(|| format!("ask {program} for its manual page"))?;
         put(&section.join(format!("{name}.1")), &page, 0o644)?;
     }
-    for page in files_in(&section)? {
+    for page in files_below(&section)? {
         fs::set_permissions(&page, fs::Permissions::from_mode(0o644))
             .with_context(|| format!("set the mode of {page}"))?;
         compress(&page)?;

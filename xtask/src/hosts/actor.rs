@@ -34,7 +34,10 @@ impl Host {
     /// When a step of it fails, or 1.0.0 does not serve in the end.
     pub(super) fn set_up(&self) -> anyhow::Result<()> {
         let said = self.apt_install("0.1.0")?;
-        ensure!(said.contains("handover-agent init"), "apt did not say how to begin: {said}");
+        ensure!(
+            said.contains("handover-agent enroll TOKEN"),
+            "apt did not say how to begin: {said}"
+        );
         self.must(&format!(
             "handover-agent init --repository http://{REPOSITORY} --trusted-root \
              /srv/share/root.json --name host"
