@@ -1,5 +1,5 @@
 //! What the control plane's API says and takes, under `/api/v1`: JSON over HTTPS, problem
-//! documents (RFC 9457) for whatever goes wrong, and the OpenAPI document made from these types.
+//! documents (RFC 9457) for whatever goes wrong, and the `OpenAPI` document made from these types.
 //!
 //! Answers only ever gain fields and readers ignore those that they do not know; requests with
 //! fields that nobody knows are refused, so that a misspelt wish is never taken for none.

@@ -1,4 +1,4 @@
-//! Schemas of the values that are texts on the wire, for the OpenAPI document.
+//! Schemas of the values that are texts on the wire, for the `OpenAPI` document.
 
 use utoipa::openapi::schema::{AdditionalProperties, SchemaType};
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
