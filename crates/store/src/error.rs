@@ -141,16 +141,22 @@ pub enum StoreError {
         constraint: String,
     },
     /// The row has changed since the one who asks has seen it.
-    #[error("{what} {id} has changed since: its revision is {found}, not {expected}; look again")]
-    Revision {
+    #[error("{what} {id} has changed since: its generation is {found}, not {expected}; look again")]
+    Stale {
         /// What kind of thing.
         what: &'static str,
         /// Which one.
         id: String,
-        /// The revision that was expected.
-        expected: i64,
-        /// The revision that is stored.
-        found: i64,
+        /// The generation that was expected.
+        expected: u64,
+        /// The generation that is stored.
+        found: u64,
+    },
+    /// A text that is not a place in this list.
+    #[error("{text:?} is not a place in this list: send what the page before gave as `next`")]
+    Cursor {
+        /// What was offered, cut to 80 characters.
+        text: String,
     },
     /// There is no such row.
     #[error("there is no {what} {id}")]
@@ -230,7 +236,7 @@ impl StoreError {
             | Self::Overloaded { .. }
             | Self::Disk { .. }
             | Self::Closed => ErrorClass::Retry,
-            Self::Constraint { .. } | Self::Revision { .. } | Self::Fenced { .. } => {
+            Self::Constraint { .. } | Self::Stale { .. } | Self::Fenced { .. } => {
                 ErrorClass::Conflict
             }
             Self::ReadOnly { .. }
@@ -241,6 +247,7 @@ impl StoreError {
             | Self::Open { .. }
             | Self::Denied { .. }
             | Self::Absent { .. }
+            | Self::Cursor { .. }
             | Self::File { .. }
             | Self::Occupied { .. } => ErrorClass::Permanent,
             Self::Statement { .. } | Self::Panicked => ErrorClass::Bug,

@@ -9,19 +9,35 @@
 //!
 //! Invariant: SQL never reads a clock and never makes an id (STYLE section 10).
 
+pub mod agents;
+pub mod api_tokens;
+pub mod audit;
 mod database;
+pub mod documents;
 mod error;
+pub mod events;
+pub mod idempotency;
 mod job;
+pub mod leases;
+pub mod meta;
+pub mod orders;
+mod page;
+pub mod pins;
 mod real_world;
+pub mod reports;
 mod schema;
+pub mod sequencer;
+pub mod settings;
 mod sqlite;
 mod store;
+pub mod tokens;
 mod touch;
 mod tx;
 mod value;
 
 pub use database::{Database, DatabaseError};
 pub use error::StoreError;
+pub use leases::Lease;
 pub use store::{Options, Store};
 pub use touch::AgentKey;
 pub use tx::Tx;

@@ -103,12 +103,27 @@ impl Row {
         read.ok_or_else(|| self.corrupt(column, std::any::type_name::<T>()))
     }
 
+    /// The JSON text at `column`, read as a `T`, or `None` where it is NULL.
+    ///
+    /// # Errors
+    /// [`StoreError::CorruptRow`] when it is not JSON of a `T`.
+    pub fn json_opt<T: serde::de::DeserializeOwned>(
+        &self,
+        column: usize,
+    ) -> Result<Option<T>, StoreError> {
+        if self.cells.get(column) == Some(&Cell::Null) {
+            return Ok(None);
+        }
+        self.json(column).map(Some)
+    }
+
     /// All cells, in order.
     pub fn cells(&self) -> &[Cell] {
         &self.cells
     }
 
-    fn corrupt(&self, column: usize, expected: &'static str) -> StoreError {
+    /// The error for a cell that is not what it should be.
+    pub(crate) fn corrupt(&self, column: usize, expected: &'static str) -> StoreError {
         let found = self.cells.get(column).map_or_else(
             || "missing".to_owned(),
             |cell| format!("{cell:?}").chars().take(60).collect(),
@@ -248,4 +263,10 @@ macro_rules! params {
     ($($value:expr),* $(,)?) => {
         &[$($crate::Value::from($value)),*][..]
     };
+}
+
+/// A document as its column holds it. Ours are made of texts, numbers, lists and maps with text
+/// keys, which can always be written.
+pub(crate) fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("a document of ours has a JSON form")
 }
