@@ -2,12 +2,13 @@
 //!
 //! Nobody asks: the highest permitted version of the channel that can be reached, when policy,
 //! windows and the other components allow. A person asks: the same at once, or a version by name;
-//! a person overrides manual mode, windows and quarantine, and nothing else.
+//! a person overrides manual mode, windows and quarantine, and nothing else. The control plane
+//! orders: manual mode and windows alone; its pin counts beside the host's own.
 
 use std::collections::BTreeMap;
 
 use handover_model::{
-    AgentName, ComponentName, ComponentPolicy, Millis, Mode, OrderId, Permit, Platform,
+    AgentName, ComponentName, ComponentPolicy, Millis, Mode, OrderId, Permit, Pin, Platform,
     Quarantined, ReleaseId, Slot, Slots, Timestamp, Version,
 };
 use handover_trust::{Skipped, Verified};
@@ -77,6 +78,8 @@ pub enum Asked<'a> {
     Newest,
     /// A person wants this version.
     For(&'a Version),
+    /// The control plane orders this version. It lifts no quarantine: that is an order of its own.
+    Ordered(&'a Version),
 }
 
 /// What to do, and everything that a person should know beside it.
@@ -208,7 +211,7 @@ fn held_back(facts: &Facts<'_>, next: &Offer, asked: Asked<'_>) -> Option<Reason
         Asked::Nobody if !facts.windows.is_open(facts.now) => {
             Some(Reason::WindowClosed { until: facts.windows.opens_at(facts.now) })
         }
-        Asked::Nobody | Asked::Newest | Asked::For(_) => None,
+        Asked::Nobody | Asked::Newest | Asked::For(_) | Asked::Ordered(_) => None,
     }
 }
 
@@ -221,8 +224,16 @@ fn pick(
 ) -> Choice {
     match asked {
         Asked::Nobody | Asked::Newest => pick_newest(facts, offers, notes),
-        Asked::For(version) => pick_version(facts, offers, permits, version),
+        Asked::For(version) => pick_version(facts, offers, permits, version, Lifts::Quarantine),
+        Asked::Ordered(version) => pick_version(facts, offers, permits, version, Lifts::Nothing),
     }
+}
+
+/// What asking for a version by name overrides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lifts {
+    Quarantine,
+    Nothing,
 }
 
 /// The highest version above the current one that nothing forbids; for a host whose release was
@@ -265,16 +276,18 @@ fn pick_version(
     offers: &[Offer],
     permits: &[&Permit],
     wanted: &Version,
+    lifts: Lifts,
 ) -> Choice {
     let current = facts.slots.current.as_ref();
     if current.is_some_and(|slot| slot.release.version == *wanted) {
         return Choice::UpToDate;
     }
     let entries = &facts.slots.quarantine;
-    let lifted: Option<&Quarantined> =
-        entries.iter().find(|entry| entry.release.version == *wanted);
+    let is_lifted =
+        |entry: &&Quarantined| lifts == Lifts::Quarantine && entry.release.version == *wanted;
+    let lifted: Option<&Quarantined> = entries.iter().find(is_lifted);
     let rest: Vec<Quarantined> =
-        entries.iter().filter(|entry| entry.release.version != *wanted).cloned().collect();
+        entries.iter().filter(|entry| !is_lifted(entry)).cloned().collect();
     let lifted = lifted.map(|entry| entry.release.clone());
     let back = current.is_some_and(|slot| *wanted < slot.release.version)
         || !floors_now(facts).accepts(&facts.policy.name, wanted);
@@ -367,11 +380,16 @@ fn check_target<'a>(
 }
 
 fn check_pin(facts: &Facts<'_>, version: &Version) -> Result<(), Reason> {
-    match &facts.policy.pin {
-        Some(pin) if !pin.allows(version) => {
-            Err(Reason::Pinned { version: version.clone(), pin: pin.to_string() })
-        }
-        Some(_) | None => Ok(()),
+    let forbids = |pin: &Option<Pin>| {
+        pin.as_ref().filter(|pin| !pin.allows(version)).map(ToString::to_string)
+    };
+    let version = version.clone();
+    if let Some(pin) = forbids(&facts.policy.pin) {
+        return Err(Reason::Pinned { version, pin });
+    }
+    match forbids(&facts.policy.control_pin) {
+        Some(pin) => Err(Reason::PinnedByControl { version, pin }),
+        None => Ok(()),
     }
 }
 

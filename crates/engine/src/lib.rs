@@ -7,6 +7,7 @@ pub mod floors;
 pub mod graph;
 pub mod journal;
 pub mod launch;
+pub mod orders;
 pub mod retention;
 pub mod run;
 pub mod slots;

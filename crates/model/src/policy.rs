@@ -76,6 +76,10 @@ pub struct ComponentPolicy {
     /// The versions that it may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Pin>,
+    /// The versions that the control plane lets it run, beside `pin`: from an order, never from a
+    /// policy file.
+    #[serde(skip)]
+    pub control_pin: Option<Pin>,
     /// Components that must be up to date and settled first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<ComponentName>,

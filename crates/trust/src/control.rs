@@ -111,15 +111,29 @@ pub fn verify_order(
     agent: AgentId,
     now: Timestamp,
 ) -> Result<Verified<AgentOrder>, VerifyError> {
+    let order = verify_order_of(doc, keys, agent)?;
+    if order.expires <= now {
+        return Err(VerifyError::OrderExpired { expired_at: order.expires, now });
+    }
+    Ok(order)
+}
+
+/// Checks that an order is genuine and for `agent`, whenever it was. Whoever takes it looks at its
+/// expiry: one that is genuine and too late is answered with that reason.
+///
+/// # Errors
+/// [`VerifyError`] with code `malformed`, `unsigned` or `other_agent`.
+pub fn verify_order_of(
+    doc: &SignedDoc,
+    keys: &OrderKeys,
+    agent: AgentId,
+) -> Result<Verified<AgentOrder>, VerifyError> {
     let subject = "the order";
     let envelope = parse(subject, doc)?;
     signed(subject, "order keys", &envelope, &keys.keys)?;
     let order: AgentOrder = content(subject, &envelope)?;
     check_type(subject, &order.type_, AgentOrder::TYPE)?;
     check_agent(subject, agent, order.agent)?;
-    if order.expires <= now {
-        return Err(VerifyError::OrderExpired { expired_at: order.expires, now });
-    }
     Ok(Verified::new(order))
 }
 

@@ -24,6 +24,9 @@ pub struct Choices {
     /// Pins that win over the policy's.
     #[serde(default)]
     pub pins: BTreeMap<ComponentName, Pin>,
+    /// The control plane's pins, which count beside all others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub control_pins: BTreeMap<ComponentName, Pin>,
     /// Components that the policy does not list, each followed by hand (`mode: manual`).
     #[serde(default)]
     pub added: Vec<ComponentName>,
@@ -66,6 +69,7 @@ impl Choices {
             if let Some(pin) = self.pins.get(&component.name) {
                 component.pin = Some(pin.clone());
             }
+            component.control_pin = self.control_pins.get(&component.name).cloned();
         }
     }
 }
@@ -76,6 +80,7 @@ fn by_hand(name: ComponentName) -> ComponentPolicy {
         channel: "stable".to_owned(),
         mode: Mode::Manual,
         pin: None,
+        control_pin: None,
         after: Vec::new(),
         windows: Vec::new(),
         parameters: BTreeMap::new(),

@@ -74,6 +74,13 @@ pub enum Reason {
         /// The pin.
         pin: String,
     },
+    /// The control plane's pin excludes it.
+    PinnedByControl {
+        /// What it excludes.
+        version: Version,
+        /// The pin.
+        pin: String,
+    },
     /// It failed on this host before.
     Quarantined {
         /// Which version.
@@ -188,6 +195,7 @@ impl Reason {
             Self::NoSuchRelease { .. } => "no-such-release",
             Self::TooNew { .. } => "too-new",
             Self::Pinned { .. } => "pinned",
+            Self::PinnedByControl { .. } => "pinned-by-control",
             Self::Quarantined { .. } => "quarantined",
             Self::Revoked { .. } => "revoked",
             Self::BelowFloor { .. } => "below-floor",
@@ -217,6 +225,7 @@ impl Reason {
             | Self::ChannelEmpty { .. }
             | Self::NoSuchRelease { .. }
             | Self::Pinned { .. }
+            | Self::PinnedByControl { .. }
             | Self::Quarantined { .. }
             | Self::NoPath { .. }
             | Self::NeedsPermit { .. }
@@ -232,6 +241,10 @@ impl Reason {
 
     fn write_refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::PinnedByControl { version, pin } => write!(
+                f,
+                "the control plane's pin {pin} excludes {version}; it is taken away there"
+            ),
             Self::Pinned { version, pin } => {
                 write!(f, "the pin {pin} excludes {version}; unpin the component to allow it")
             }
@@ -339,6 +352,7 @@ impl fmt::Display for Reason {
                 f.write_str("no maintenance window will ever open; check the policy's days")
             }
             Self::Pinned { .. }
+            | Self::PinnedByControl { .. }
             | Self::Quarantined { .. }
             | Self::Revoked { .. }
             | Self::TooNew { .. }

@@ -45,6 +45,7 @@ impl Host {
                 channel: "stable".to_owned(),
                 mode: Mode::Automatic,
                 pin: None,
+                control_pin: None,
                 after: Vec::new(),
                 windows: Vec::new(),
                 parameters: BTreeMap::new(),
@@ -170,6 +171,23 @@ fn the_highest_version_that_can_be_reached_is_chosen() {
     assert_eq!(newest.left_alone().choice, Choice::UpToDate);
     let first = Host::with(|host| host.slots = Slots::default());
     assert_eq!(stops(&first.left_alone()), ["1.3.0"]);
+}
+
+#[test]
+fn an_order_lifts_no_quarantine_and_both_pins_must_allow_it() {
+    let host = Host::with(|host| host.quarantine("1.3.0"));
+    let ordered = host.asked(Asked::Ordered(&version("1.3.0")));
+    assert_eq!(held(&ordered).code(), "quarantined");
+    let host = Host::with(|host| host.policy.control_pin = Some("<1.3".parse().unwrap()));
+    let ordered = host.asked(Asked::Ordered(&version("1.3.0")));
+    assert_eq!(held(&ordered).code(), "pinned-by-control");
+    // A person on the host is bound by it too, until it is taken away.
+    assert_eq!(held(&host.asked(Asked::For(&version("1.3.0")))).code(), "pinned-by-control");
+    let host = Host::with(|host| {
+        host.policy.pin = Some("1.2.0".parse().unwrap());
+        host.policy.control_pin = Some("1.3.0".parse().unwrap());
+    });
+    assert_eq!(held(&host.asked(Asked::Ordered(&version("1.3.0")))).code(), "pinned");
 }
 
 #[test]

@@ -52,6 +52,7 @@ fn every_reason() -> Vec<Reason> {
             why: "its format is 2; this program reads up to 1".to_owned(),
         },
         Reason::Pinned { version: two.clone(), pin: ">=1.2, <2".to_owned() },
+        Reason::PinnedByControl { version: two.clone(), pin: "<2".to_owned() },
         quarantined.clone(),
         Reason::Revoked { version: two.clone(), why: "it eats data".to_owned() },
         Reason::BelowFloor { version: one.clone(), floor: two.clone() },
@@ -99,5 +100,5 @@ fn codes_tell_reasons_apart() {
         let kind = std::mem::discriminant(&reason);
         assert_eq!(*codes.entry(reason.code()).or_insert(kind), kind, "{}", reason.code());
     }
-    assert_eq!(codes.len(), 21, "one for each kind of reason");
+    assert_eq!(codes.len(), 22, "one for each kind of reason");
 }
