@@ -195,7 +195,7 @@ impl Reason {
             Self::NoSuchRelease { .. } => "no-such-release",
             Self::TooNew { .. } => "too-new",
             Self::Pinned { .. } => "pinned",
-            Self::PinnedByControl { .. } => "pinned-by-control",
+            Self::PinnedByControl { .. } => "control-pinned",
             Self::Quarantined { .. } => "quarantined",
             Self::Revoked { .. } => "revoked",
             Self::BelowFloor { .. } => "below-floor",

@@ -180,9 +180,9 @@ fn an_order_lifts_no_quarantine_and_both_pins_must_allow_it() {
     assert_eq!(held(&ordered).code(), "quarantined");
     let host = Host::with(|host| host.policy.control_pin = Some("<1.3".parse().unwrap()));
     let ordered = host.asked(Asked::Ordered(&version("1.3.0")));
-    assert_eq!(held(&ordered).code(), "pinned-by-control");
+    assert_eq!(held(&ordered).code(), "control-pinned");
     // A person on the host is bound by it too, until it is taken away.
-    assert_eq!(held(&host.asked(Asked::For(&version("1.3.0")))).code(), "pinned-by-control");
+    assert_eq!(held(&host.asked(Asked::For(&version("1.3.0")))).code(), "control-pinned");
     let host = Host::with(|host| {
         host.policy.pin = Some("1.2.0".parse().unwrap());
         host.policy.control_pin = Some("1.3.0".parse().unwrap());

@@ -310,6 +310,8 @@ impl<'a> Beforehand<'a> {
             channel: self.channel().to_owned(),
             mode: self.state.map_or(Mode::Manual, |state| state.mode),
             pin: self.state.and_then(|state| state.pin.clone()),
+            // Looked at beside it, by its own name.
+            control_pin: None,
             after: Vec::new(),
             windows: Vec::new(),
             parameters: BTreeMap::new(),

@@ -39,6 +39,10 @@ fn of_reason(
             LayerKind::HostPin,
             lift(Lifter::HostOwner, format!("`handover-agent unpin {component}` on {name}")),
         ),
+        Reason::PinnedByControl { .. } => (
+            LayerKind::ControlPin,
+            lift(Lifter::Operator, format!("`handover agent unpin {name} {component}`")),
+        ),
         Reason::Quarantined { version, .. } => (
             LayerKind::Quarantine,
             lift(
