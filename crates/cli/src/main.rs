@@ -7,6 +7,7 @@ mod real_world;
 mod release;
 mod repo;
 mod secret;
+mod server;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ enum Command {
     Release(release::Command),
     #[command(flatten)]
     Control(control::Command),
+    /// Run a control plane, and keep it.
+    Server(server::ServerArgs),
     /// Show it all on this machine: five hosts, good and bad releases, attackers.
     Demo(demo::DemoArgs),
     /// Print a completion script for a shell.
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
             let desk = control::Desk { out: &out, context: cli.context };
             control::run(command, &desk).map_err(Failure::from)
         }
+        Command::Server(args) => server::run(args, &out).map_err(Failure::from),
         Command::Demo(args) => return demo::run(&args),
         Command::Completions { shell } => completions(shell).map_err(Failure::from),
         Command::Man { directory } => manual(&directory).map_err(Failure::from),
@@ -91,6 +95,12 @@ struct Failure {
 
 impl From<repo::RepoError> for Failure {
     fn from(error: repo::RepoError) -> Self {
+        Self { code: error.exit_code(), name: error.code().to_owned(), error: error.into() }
+    }
+}
+
+impl From<handover_server::StartError> for Failure {
+    fn from(error: handover_server::StartError) -> Self {
         Self { code: error.exit_code(), name: error.code().to_owned(), error: error.into() }
     }
 }

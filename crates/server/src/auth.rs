@@ -1,0 +1,91 @@
+//! Who calls the API: bearer tokens, known by the digest of their secret alone.
+
+use std::collections::BTreeSet;
+
+use handover_model::api::Permission;
+use handover_model::wire::secret_digest;
+use handover_model::{Digest, TokenId};
+use http::{HeaderMap, header};
+
+use crate::problem::Code;
+use crate::{AppState, Problem};
+
+/// The holder of an API token that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The token.
+    pub token: TokenId,
+    /// Who or what it is for.
+    pub name: String,
+    /// What it may.
+    pub permissions: BTreeSet<Permission>,
+}
+
+impl Principal {
+    /// Whether it may do what asks for `permission`.
+    pub fn may(&self, permission: Permission) -> bool {
+        permission.is_granted_by(&self.permissions)
+    }
+
+    /// As the audit trail names it.
+    pub fn who(&self) -> String {
+        format!("{} ({})", self.token, self.name)
+    }
+}
+
+/// The secret of a `Authorization: Bearer` header, if there is one.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, secret) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
+}
+
+/// Who calls, by the headers.
+///
+/// # Errors
+/// [`Problem`]: `unauthenticated`, `rate-limited`, or the database's.
+pub(crate) async fn authenticate(
+    state: &AppState,
+    headers: &HeaderMap,
+) -> Result<Principal, Problem> {
+    let now = state.now();
+    let secret = bearer(headers).ok_or_else(|| {
+        Problem::new(
+            Code::Unauthenticated,
+            "give an API token: `handover login` keeps one, programs send `Authorization: Bearer`",
+        )
+    })?;
+    let digest = secret_digest(secret);
+    let Some(principal) = find(state, digest).await? else {
+        state.limiter.stranger(now.mono)?;
+        return Err(Problem::new(
+            Code::Unauthenticated,
+            "this token is not known here, or it has expired or was revoked: ask for another one",
+        ));
+    };
+    state.limiter.caller(digest, now.mono)?;
+    Ok(principal)
+}
+
+async fn find(_state: &AppState, _digest: Digest) -> Result<Option<Principal>, Problem> {
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bearer_header_carries_a_secret() {
+        let headers = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, text.parse().unwrap());
+            headers
+        };
+        assert_eq!(bearer(&headers("Bearer abc")), Some("abc"));
+        assert_eq!(bearer(&headers("bearer abc")), Some("abc"));
+        assert_eq!(bearer(&headers("Basic abc")), None);
+        assert_eq!(bearer(&headers("abc")), None);
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! The control plane: one HTTPS port with the agent gateway (`/agent/v1`), the API (`/api/v1`)
+//! and the repository (`/repository`), over one [`handover_store`] database.
+//!
+//! Invariant: nothing is answered before it is durable, and nothing durable depends on a clean
+//! stop: the process may be killed at any instant.
+//!
+//! Invariant: every route declares its permission in one table ([`ROUTES`]); what is not
+//! there can't be mounted, and the default is no.
+#![forbid(unsafe_code)]
+
+mod api;
+mod auth;
+mod ca;
+mod config;
+mod error;
+mod files;
+mod keys;
+mod limits;
+mod listen;
+mod permissions;
+mod problem;
+mod process;
+mod real_world;
+mod routes;
+mod server;
+mod state;
+mod tls;
+
+pub use auth::Principal;
+pub use config::{Config, Limits, LogFormat, Repository};
+pub use error::StartError;
+pub use permissions::{Access, ROUTES, Route};
+pub use problem::{Chain, Code, Problem};
+pub use process::{run, start_log};
+pub use real_world::{Clock, RealClock};
+pub use server::{Running, Server};
+pub use state::{AppState, Shared};

@@ -1,0 +1,78 @@
+//! What every handler shares.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use handover_model::{IdGen, Now, Timestamp};
+use handover_store::Store;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::keys::Keys;
+use crate::limits::Limiter;
+use crate::{Clock, Config};
+
+/// What every handler shares. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AppState(Arc<Shared>);
+
+/// See [`AppState`].
+#[derive(Debug)]
+pub struct Shared {
+    /// What the server was started with.
+    pub config: Config,
+    /// The base address that stands in tokens: `https://control.example.com:8443`.
+    pub public_url: String,
+    /// The database.
+    pub store: Store,
+    /// Since when the server runs.
+    pub started_at: Timestamp,
+    /// The highest number that the sequencer gave to an event. A stream waits for it to change,
+    /// then reads what is new from the database.
+    pub events: watch::Sender<u64>,
+    /// Cancelled when the server stops: whoever waits for something stops waiting.
+    pub stop: CancellationToken,
+    pub(crate) keys: Keys,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Mutex<IdGen>,
+    pub(crate) limiter: Limiter,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl AppState {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Shared {
+    /// Both clocks, read together.
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// Makes ids: `state.mint(|ids, now| OrderId::mint(ids, now))`.
+    pub fn mint<T>(&self, make: impl FnOnce(&mut IdGen, Timestamp) -> T) -> T {
+        let now = self.clock.now().wall;
+        make(&mut self.ids.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+
+    /// What tokens pin: SHA-256 of the channel CA's certificates, the one in use first.
+    pub fn ca_pins(&self) -> Vec<handover_model::Digest> {
+        self.keys.channel.pins()
+    }
+
+    /// The key that signs checkpoints of the audit trail.
+    pub fn checkpoint_key(&self) -> &handover_trust::keys::SigningKey {
+        &self.keys.checkpoint
+    }
+}
