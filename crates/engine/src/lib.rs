@@ -2,6 +2,7 @@
 //! deleted, when. No clock, no dice, no files.
 
 pub mod choose;
+pub mod control;
 pub mod explain;
 pub mod floors;
 pub mod graph;
