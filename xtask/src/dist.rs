@@ -177,12 +177,17 @@ fn compile(profile: Profile) -> anyhow::Result<()> {
 /// relocations (glibc 2.36 and later read them) and identical functions folded. Built beside the
 /// others, since these flags reach every crate below it, then put in its place.
 fn shrink_agent() -> anyhow::Result<()> {
-    const FLAGS: &str = "-C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs \
-                         -C link-arg=-Wl,--icf=all";
     const TARGET: &str = "target/agent";
+    let script = Utf8Path::new("packaging/link/no-unwinding.ld");
+    let script = script.canonicalize_utf8().with_context(|| format!("find {script}"))?;
+    let flags = format!(
+        "-C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs \
+         -C link-arg=-Wl,--icf=all -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,{script}"
+    );
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--profile", "resident", "--target-dir", TARGET]);
-    cargo.args(["-p", "handover-agent", "--bin", "handover-agent"]).env("RUSTFLAGS", FLAGS);
+    cargo.args(["-p", "handover-agent", "--bin", "handover-agent"]).env("RUSTFLAGS", flags);
+    cargo.env("CFLAGS", "-Os -fno-asynchronous-unwind-tables -fno-unwind-tables");
     command::run(&mut cargo)?;
     let built = Utf8PathBuf::from(TARGET).join("resident/handover-agent");
     install(&built, &Utf8Path::new(Profile::Release.directory()).join("handover-agent"), 0o755)
