@@ -214,6 +214,10 @@ fn lay_out(package: &Package, profile: Profile, stage: &Utf8Path) -> anyhow::Res
         fs::create_dir_all(&bin).with_context(|| format!("make {bin}"))?;
         symlink(target, bin.join(name)).with_context(|| format!("link into {bin}"))?;
     }
+    if name == "handover-agent" {
+        let entry = stage.join("usr/lib/handover/container-entry");
+        install(Utf8Path::new("packaging/container/entry"), &entry, 0o755)?;
+    }
     copy_tree(
         &Utf8Path::new("packaging/systemd").join(name),
         &stage.join("usr/lib/systemd/system"),

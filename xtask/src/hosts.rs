@@ -1,6 +1,7 @@
 //! `cargo xtask hosts`: real Debian hosts with systemd, in containers, and what only shows there.
 
-mod actor;
+pub(crate) mod actor;
+mod containers;
 pub(crate) mod namespace;
 mod rig;
 pub(crate) mod rootfs;
@@ -19,7 +20,7 @@ use clap::Args;
 use crate::real_world::Stopwatch;
 use crate::{command, served};
 use rig::Rig;
-use scenarios::{SCENARIOS, Scenario};
+use scenarios::{Play, SCENARIOS, Scenario};
 
 /// How many hosts are busy at the same time.
 const ABREAST: usize = 2;
@@ -57,13 +58,14 @@ fn outside(options: &Options) -> anyhow::Result<ExitCode> {
         ("debootstrap", "debootstrap"),
         ("ip", "iproute2"),
         ("setpriv", "util-linux"),
+        ("podman", "podman crun"),
     ] {
         if command::output(std::process::Command::new("which").arg(program)).is_err() {
             bail!("{program} is missing: run `apt-get install {package}`");
         }
     }
     let watch = Stopwatch::start();
-    rootfs::ensure()?;
+    containers::ensure_base(&rootfs::ensure()?)?;
     let share = Utf8PathBuf::from("target/hosts/share");
     wardrobe::prepare(&share)?;
     let share = share.canonicalize_utf8().context("resolve the shared directory")?;
@@ -121,17 +123,16 @@ fn take<'a>(next: &AtomicUsize, from: &[&'a Scenario]) -> Option<(u8, &'a Scenar
     Some((u8::try_from(at).ok()?, *from.get(at)?))
 }
 
-/// Plays one scenario on a host of its own; on failure shows why and what the host's journal says.
+/// Plays one scenario on hosts of its own; on failure shows why and what their journals say.
 fn perform(rig: &Rig, scenario: &Scenario, number: u8) -> bool {
     let watch = Stopwatch::start();
     let name = format!("h{number}");
-    let played = rig.boot(&name, number).and_then(|mut host| {
-        (scenario.play)(&mut host).map_err(|source| {
-            let journal =
-                host.run("journalctl --no-pager --lines=40 --output=cat --unit=handover*");
-            source.context(journal.map(|ran| ran.out).unwrap_or_default())
-        })
-    });
+    let played = match scenario.play {
+        Play::Alone(play) => rig
+            .boot(&name, number)
+            .and_then(|mut host| play(&mut host).map_err(|source| source.context(host.journal()))),
+        Play::Contained(play) => rig.containers().and_then(|containers| play(&containers)),
+    };
     let seconds = watch.elapsed().as_secs_f64();
     match played {
         Ok(()) => {

@@ -53,12 +53,8 @@ impl Host {
     /// # Errors
     /// When the file can't be written.
     pub(super) fn policy(&self, agent: &str, web: &str) -> anyhow::Result<()> {
-        self.must(&format!(
-            "cat > {ROOT}/policy.yaml <<END\nagent: host\nrepository:\n  metadata: \
-             http://{REPOSITORY}/metadata\n  targets: http://{REPOSITORY}/targets\npoll: \
-             1s\ncomponents:\n  - name: handover-agent\n    {agent}\n  - name: web\n    \
-             {web}\nEND"
-        ))?;
+        let text = policy_text(agent, web);
+        self.must(&format!("cat > {ROOT}/policy.yaml <<'END'\n{text}END"))?;
         Ok(())
     }
 
@@ -181,4 +177,13 @@ impl Host {
         let show = |what: &str| self.must(&format!("systemctl show --value -p {what} {name}"));
         Ok((show("MainPID")?.trim().to_owned(), show("NRestarts")?.trim().to_owned()))
     }
+}
+
+/// A policy; `agent` and `web` say how these two are followed.
+pub(super) fn policy_text(agent: &str, web: &str) -> String {
+    format!(
+        "agent: host\nrepository:\n  metadata: http://{REPOSITORY}/metadata\n  targets: \
+         http://{REPOSITORY}/targets\npoll: 1s\ncomponents:\n  - name: handover-agent\n    \
+         {agent}\n  - name: web\n    {web}\n"
+    )
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::containers::Containers;
 use crate::command;
 use crate::wait;
 
@@ -76,6 +77,14 @@ impl Rig {
         };
         host.power_on()?;
         Ok(host)
+    }
+
+    /// A place to build images and run containers in, beside the hosts.
+    ///
+    /// # Errors
+    /// When it can't be prepared.
+    pub(crate) fn containers(&self) -> anyhow::Result<Containers> {
+        Containers::new(&self.work.join("containers"), &self.share)
     }
 }
 
@@ -220,6 +229,13 @@ impl Host {
             ran.err
         );
         Ok(ran.out)
+    }
+
+    /// The end of what our units said.
+    pub(crate) fn journal(&self) -> String {
+        self.run("journalctl --no-pager --lines=40 --output=cat --unit=handover*")
+            .map(|ran| format!("{}:\n{}", self.name, ran.out))
+            .unwrap_or_default()
     }
 
     /// Cuts the power: every process of the host is gone at once, without a word.

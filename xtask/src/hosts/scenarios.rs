@@ -1,57 +1,73 @@
 //! What is played on hosts: each scenario has a host of its own, freshly booted.
 
 mod agents;
+mod contained;
 mod packages;
 mod trials;
 mod updates;
 
+use super::containers::Containers;
 use super::rig::Host;
+use Play::{Alone, Contained};
 
-/// One story, told on one host.
+/// One story, told on hosts of its own.
 pub(super) struct Scenario {
     /// What it shows, as a sentence.
     pub(super) name: &'static str,
     /// Plays it; an error is its failure.
-    pub(super) play: fn(&mut Host) -> anyhow::Result<()>,
+    pub(super) play: Play,
+}
+
+/// What a scenario is played on.
+#[derive(Clone, Copy)]
+pub(super) enum Play {
+    /// One host.
+    Alone(fn(&mut Host) -> anyhow::Result<()>),
+    /// Containers of the images that we define.
+    Contained(fn(&Containers) -> anyhow::Result<()>),
 }
 
 /// Every scenario, the longest first, so that the lane ends soon after the last begins.
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "a host that loses its power in mid-trial comes back on a good version",
-        play: trials::power_cut,
+        play: Alone(trials::power_cut),
     },
     Scenario {
         name: "an administrator's restart in mid-trial neither commits nor loses anything",
-        play: trials::restart,
+        play: Alone(trials::restart),
     },
     Scenario {
         name: "the agent updates itself while the service serves, and a bad agent reverts",
-        play: agents::update_itself,
+        play: Alone(agents::update_itself),
     },
     Scenario {
         name: "a stop during a swap stops everything, and a start finds a good version",
-        play: trials::stop_in_a_swap,
+        play: Alone(trials::stop_in_a_swap),
     },
     Scenario {
         name: "a good release takes over unnoticed and a bad one goes to quarantine",
-        play: updates::good_and_bad,
+        play: Alone(updates::good_and_bad),
     },
     Scenario {
         name: "units that change under a running service change nothing that runs",
-        play: updates::changed_units,
+        play: Alone(updates::changed_units),
     },
     Scenario {
         name: "a full disk refuses an update and nothing changes",
-        play: updates::full_disk,
+        play: Alone(updates::full_disk),
     },
     Scenario {
         name: "apt upgrades the package under a running agent, and a purge leaves nothing",
-        play: packages::upgrade_and_purge,
+        play: Alone(packages::upgrade_and_purge),
     },
     Scenario {
         name: "a launcher that can't start is rescued by the one before it",
-        play: agents::rescue,
+        play: Alone(agents::rescue),
     },
-    Scenario { name: "a disk outlives a power cut", play: packages::disk_outlives_power },
+    Scenario {
+        name: "in containers the launcher is process 1, and an update goes as on any host",
+        play: Contained(contained::update),
+    },
+    Scenario { name: "a disk outlives a power cut", play: Alone(packages::disk_outlives_power) },
 ];
