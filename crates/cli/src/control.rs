@@ -1,10 +1,23 @@
 //! The commands that speak to a control plane.
 
+mod agents;
 mod api;
+mod audit;
 mod authority;
 mod contexts;
 mod error;
+mod follow;
+mod give;
+mod insight;
+mod live;
+mod orders;
+mod releases;
+mod routes;
 mod session;
+mod stream;
+mod tokens;
+mod watch;
+mod words;
 
 use std::process::ExitCode;
 
@@ -16,6 +29,7 @@ use contexts::Place;
 
 pub(crate) use contexts::parse_name;
 pub(crate) use error::ControlError;
+pub(crate) use releases::{Question, answer, publish};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -33,6 +47,28 @@ pub(crate) enum Command {
     /// List, choose or forget control planes.
     #[command(subcommand)]
     Context(session::ContextCommand),
+    /// Look at agents, label, pin and retire them, and give them orders.
+    #[command(subcommand)]
+    Agent(agents::AgentCommand),
+    /// Look at orders, and take them back in time.
+    #[command(subcommand)]
+    Order(orders::OrderCommand),
+    /// Watch what happens, as it happens.
+    Watch(watch::WatchArgs),
+    /// Make, list and revoke the tokens that enrol hosts.
+    #[command(subcommand)]
+    Token(tokens::TokenCommand),
+    /// Make, list and revoke the tokens that call the API.
+    #[command(subcommand)]
+    ApiToken(tokens::ApiTokenCommand),
+    /// Show which versions run where.
+    Inventory {
+        /// One component alone.
+        component: Option<handover_model::ComponentName>,
+    },
+    /// See who changed what, and prove that nobody rewrote it.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 }
 
 /// What every command here works with.
@@ -58,6 +94,13 @@ pub(crate) fn run(command: Command, desk: &Desk<'_>) -> Result<ExitCode, Control
         Command::Logout => session::logout(desk)?,
         Command::Whoami => session::whoami(desk)?,
         Command::Context(command) => session::context(command, desk)?,
+        Command::Agent(command) => return agents::run(command, desk),
+        Command::Order(command) => return orders::run(command, desk),
+        Command::Watch(args) => return watch::watch(&args, desk),
+        Command::Token(command) => tokens::enrolment(command, desk)?,
+        Command::ApiToken(command) => tokens::api(command, desk)?,
+        Command::Inventory { component } => insight::inventory(component.as_ref(), desk)?,
+        Command::Audit(command) => audit::run(command, desk)?,
     }
     Ok(ExitCode::SUCCESS)
 }

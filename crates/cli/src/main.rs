@@ -65,13 +65,11 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let out = Out::new(cli.output, cli.quiet);
+    let desk = control::Desk { out: &out, context: cli.context };
     let done = match cli.command {
-        Command::Repo(command) => repo::run(command, &out).map_err(Failure::from),
-        Command::Release(command) => release::run(command, &out).map_err(Failure::from),
-        Command::Control(command) => {
-            let desk = control::Desk { out: &out, context: cli.context };
-            control::run(command, &desk).map_err(Failure::from)
-        }
+        Command::Repo(command) => run_repo(command, &desk),
+        Command::Release(command) => run_release(command, &desk),
+        Command::Control(command) => control::run(command, &desk).map_err(Failure::from),
         Command::Server(args) => server::run(args, &out).map_err(Failure::from),
         Command::Demo(args) => return demo::run(&args),
         Command::Completions { shell } => completions(shell).map_err(Failure::from),
@@ -84,6 +82,24 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+fn run_repo(command: repo::Command, desk: &control::Desk<'_>) -> Result<ExitCode, Failure> {
+    let upload = command.upload();
+    let done = repo::run(command, desk.out)?;
+    if let Some(directory) = upload {
+        control::publish(&directory, desk)?;
+    }
+    Ok(done)
+}
+
+fn run_release(command: release::Command, desk: &control::Desk<'_>) -> Result<ExitCode, Failure> {
+    match release::run(command, desk.out)? {
+        release::Next::Nothing => {}
+        release::Next::Ask(question) => control::answer(question, desk)?,
+        release::Next::Upload(directory) => control::publish(&directory, desk)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// An error on its way out, with the exit code that docs/exit-codes.md gives it.

@@ -117,6 +117,11 @@ impl Out {
     }
 }
 
+/// A remark that is never silent, for where no [`Out`] is at hand.
+pub(crate) fn remark(text: &str) {
+    say(text);
+}
+
 /// A warning, never silent.
 pub(crate) fn warn(text: &str) {
     say(&format!("warning: {text}"));

@@ -11,12 +11,11 @@ mod sign;
 mod stage;
 mod template;
 
-use std::process::ExitCode;
-
 use camino::Utf8PathBuf;
 use clap::Subcommand;
 use handover_model::{AgentName, ComponentName, Millis, Platform, Version};
 
+use crate::control::Question;
 use crate::output::Out;
 use crate::secret::PassphraseArgs;
 
@@ -90,33 +89,40 @@ pub(crate) enum Command {
         passphrase: PassphraseArgs,
     },
     /// Publish everything that waits, if all its signatures are there; else nothing.
+    #[command(after_help = "Example: handover release publish repo --server")]
     Publish {
         /// The repository's directory.
         repo: Utf8PathBuf,
+        /// Then bring it to the control plane: upload what it lacks, and have it swapped in. The
+        /// control plane verifies it as a host would, and can't sign anything itself.
+        #[arg(long)]
+        server: bool,
     },
-    /// List what is published.
+    /// List what is published, in a directory or on the control plane.
     List {
-        /// The repository's directory.
-        repo: Utf8PathBuf,
+        /// The repository's directory; the control plane unless said.
+        repo: Option<Utf8PathBuf>,
         /// One component alone.
         #[arg(long)]
         component: Option<ComponentName>,
     },
-    /// Show one release.
+    /// Show one release, in a directory or on the control plane.
     Show {
-        /// The repository's directory.
-        repo: Utf8PathBuf,
         /// The component.
         component: ComponentName,
         /// The version.
         version: Version,
+        /// The repository's directory; the control plane unless said.
+        #[arg(long)]
+        repo: Option<Utf8PathBuf>,
     },
-    /// Show which release takes over from which.
+    /// Show which release takes over from which, in a directory or on the control plane.
     Graph {
-        /// The repository's directory.
-        repo: Utf8PathBuf,
         /// The component.
         component: ComponentName,
+        /// The repository's directory; the control plane unless said.
+        #[arg(long)]
+        repo: Option<Utf8PathBuf>,
     },
     /// Take a release back: no host installs it any more once that is signed and published.
     Revoke {
@@ -154,8 +160,20 @@ pub(crate) enum Command {
     },
 }
 
-/// Runs one.
-pub(crate) fn run(command: Command, out: &Out) -> Result<ExitCode, ReleaseError> {
+/// What the control plane has to do with a command.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Nothing: it is done.
+    Nothing,
+    /// It is to be asked.
+    Ask(Question),
+    /// It is to get what is published in a directory.
+    Upload(Utf8PathBuf),
+}
+
+/// Runs one. What is to be asked of the control plane comes back as a question, what is to be
+/// brought to it as a directory.
+pub(crate) fn run(command: Command, out: &Out) -> Result<Next, ReleaseError> {
     match command {
         Command::New { component, file, version } => {
             template::write(&component, &version, &file, out)?;
@@ -180,12 +198,26 @@ pub(crate) fn run(command: Command, out: &Out) -> Result<ExitCode, ReleaseError>
             (Some(key), None) => sign::sign(&files, &key, &passphrase, out)?,
             (None, None) => {}
         },
-        Command::Publish { repo } => crate::repo::publish(&repo, out)?,
-        Command::List { repo, component } => list::list(&repo, component.as_ref(), out)?,
-        Command::Show { repo, component, version } => {
+        Command::Publish { repo, server } => {
+            crate::repo::publish(&repo, out)?;
+            if server {
+                return Ok(Next::Upload(repo));
+            }
+        }
+        Command::List { repo: Some(repo), component } => {
+            list::list(&repo, component.as_ref(), out)?;
+        }
+        Command::List { repo: None, component } => return Ok(Next::Ask(Question::List(component))),
+        Command::Show { repo: Some(repo), component, version } => {
             list::show(&repo, &component, &version, out)?;
         }
-        Command::Graph { repo, component } => list::graph(&repo, &component, out)?,
+        Command::Show { repo: None, component, version } => {
+            return Ok(Next::Ask(Question::Show(component, version)));
+        }
+        Command::Graph { repo: Some(repo), component } => list::graph(&repo, &component, out)?,
+        Command::Graph { repo: None, component } => {
+            return Ok(Next::Ask(Question::Graph(component)));
+        }
         Command::Revoke { repo, component, version, reason } => {
             stage::revoke(&repo, &component, &version, &reason, out)?;
         }
@@ -194,5 +226,5 @@ pub(crate) fn run(command: Command, out: &Out) -> Result<ExitCode, ReleaseError>
             sign::write_permit(asked, &file, out)?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Next::Nothing)
 }

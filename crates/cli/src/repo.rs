@@ -114,7 +114,25 @@ pub(crate) enum Command {
     Refresh {
         /// The repository's directory.
         directory: Utf8PathBuf,
+        /// Then bring it to the control plane.
+        #[arg(long)]
+        server: bool,
     },
+}
+
+impl Command {
+    /// The repository that goes to the control plane once the command is done.
+    pub(crate) fn upload(&self) -> Option<Utf8PathBuf> {
+        match self {
+            Self::Refresh { directory, server: true } => Some(directory.clone()),
+            Self::Refresh { server: false, .. }
+            | Self::NewKey { .. }
+            | Self::Init { .. }
+            | Self::AddKey { .. }
+            | Self::RotateRoot { .. }
+            | Self::Status { .. } => None,
+        }
+    }
 }
 
 /// Runs one.
@@ -158,7 +176,7 @@ pub(crate) fn run(command: Command, out: &Out) -> Result<ExitCode, RepoError> {
             ceremony.rotate_root(&add, remove, threshold, online)?;
         }
         Command::Status { directory, within } => return status::status(&directory, within, out),
-        Command::Refresh { directory } => publish::refresh(&directory, out)?,
+        Command::Refresh { directory, .. } => publish::refresh(&directory, out)?,
     }
     Ok(ExitCode::SUCCESS)
 }

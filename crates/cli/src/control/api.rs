@@ -135,11 +135,23 @@ impl Api {
         path: &str,
         body: &B,
     ) -> Result<T, ControlError> {
+        self.post_if(act, path, body, None)
+    }
+
+    /// The same, only while the entity tag still holds, where one is given.
+    pub(crate) fn post_if<B: Serialize, T: DeserializeOwned>(
+        &self,
+        act: &str,
+        path: &str,
+        body: &B,
+        tag: Option<&str>,
+    ) -> Result<T, ControlError> {
         let number = self.posts.get();
         self.posts.set(number.saturating_add(1));
         let json = encode(act, body)?;
         let mut request = Request::of(Method::Post, path).with_body(&json);
         request.headers.push((IDEMPOTENCY_KEY, format!("{}-{number}", self.command)));
+        request.headers.extend(tag.map(|tag| ("if-match", tag.to_owned())));
         parse(act, &self.send(act, &request)?)
     }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::api::{Api, options};
 use super::contexts::{Context, Place, Secret, parse_name};
+use super::routes::{SERVER, WHOAMI};
 use super::{ControlError, Desk, authority};
 use crate::output::{fields, table};
 
@@ -149,9 +150,6 @@ pub(super) fn context(command: ContextCommand, desk: &Desk<'_>) -> Result<(), Co
         }
     }
 }
-
-const WHOAMI: &str = "/api/v1/whoami";
-const SERVER: &str = "/api/v1/server";
 
 fn list(place: &Place, desk: &Desk<'_>) -> Result<(), ControlError> {
     let contexts = place.load()?;

@@ -210,8 +210,8 @@ fn mistakes_have_their_own_exit_codes() {
     let desk = Desk::with_repository(&[]);
     desk.refused(5, &["repo", "status", "nowhere"]);
     desk.refused(5, &["release", "check", "nowhere.yaml"]);
-    desk.refused(5, &["release", "show", "repo", "web", "9.9.9"]);
-    desk.refused(2, &["release", "show", "repo", "web", "not-a-version"]);
+    desk.refused(5, &["release", "show", "web", "9.9.9", "--repo", "repo"]);
+    desk.refused(2, &["release", "show", "web", "not-a-version", "--repo", "repo"]);
     desk.refused(3, &["repo", "init", "repo", "--root-key", "keys/alice.pub"]);
     let told = desk.try_run(&["--output", "json", "release", "list", "nowhere"]).stdout;
     let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
@@ -229,7 +229,7 @@ fn a_signed_openpgp_sidecar_is_published_with_its_package() {
     desk.sign(&["carol", "dave"], &["component-web"]);
     desk.run(&["release", "publish", "repo"]);
     assert!(
-        desk.run(&["release", "show", "repo", "web", "1.0.0"]).contains("OpenPGP       signed")
+        desk.run(&["release", "show", "web", "1.0.0", "--repo", "repo"]).contains("OpenPGP       signed")
     );
     let published = desk.tree("repo/public/targets");
     assert!(published.iter().any(|(path, _)| path.to_string_lossy().ends_with(".any.tar.zst.asc")));

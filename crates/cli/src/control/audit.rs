@@ -1,0 +1,172 @@
+//! `handover audit`: who changed what, and proof that nobody rewrote it.
+
+use std::io::Write as _;
+
+use camino::Utf8PathBuf;
+use handover_hoststeps::disk;
+use handover_model::api::{AuditRow, Checkpoint, verify_audit};
+use handover_model::wire::SignedDoc;
+use serde::Serialize;
+
+use super::api::Api;
+use super::{ControlError, Desk, routes, watch};
+use crate::output::table;
+
+/// What `audit` can do.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum AuditCommand {
+    /// List changes, the newest last.
+    List {
+        /// How many at most, from the end.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        /// Only what this begins with, such as `order.` or `token.create`.
+        #[arg(long)]
+        what: Option<String>,
+    },
+    /// Prove that the whole trail hangs together, and with the checkpoints that left the
+    /// database. Exits with 6 when it does not.
+    Verify {
+        /// A trail that was exported, in place of the server's.
+        #[arg(long, value_name = "FILE")]
+        file: Option<Utf8PathBuf>,
+        /// Checkpoints that were kept elsewhere, in place of the server's: a JSON document a line,
+        /// as in the server's `checkpoints.jsonl`.
+        #[arg(long, value_name = "FILE")]
+        checkpoints: Option<Utf8PathBuf>,
+    },
+    /// Write the whole trail, a JSON document a line.
+    Export {
+        /// The file; standard output unless said.
+        file: Option<Utf8PathBuf>,
+    },
+}
+
+/// What `verify` found.
+#[derive(Debug, Serialize)]
+struct Verified {
+    rows: u64,
+    head: handover_model::Digest,
+    checkpoints: usize,
+}
+
+/// Runs one.
+pub(super) fn run(command: AuditCommand, desk: &Desk<'_>) -> Result<(), ControlError> {
+    match command {
+        AuditCommand::List { limit, what } => {
+            let (_, api) = desk.open()?;
+            list(&api, limit, what.as_deref(), desk)
+        }
+        AuditCommand::Verify { file, checkpoints } => verify(file, checkpoints, desk),
+        AuditCommand::Export { file } => {
+            let (_, api) = desk.open()?;
+            export(&api, file, desk)
+        }
+    }
+}
+
+fn all(api: &Api) -> Result<Vec<AuditRow>, ControlError> {
+    let mut rows: Vec<AuditRow> = api.list("read the audit trail", routes::AUDIT, None)?;
+    rows.sort_by_key(|row| row.seq);
+    Ok(rows)
+}
+
+fn list(
+    api: &Api,
+    limit: usize,
+    what: Option<&str>,
+    desk: &Desk<'_>,
+) -> Result<(), ControlError> {
+    let mut rows = all(api)?;
+    rows.retain(|row| what.is_none_or(|what| row.what.starts_with(what)));
+    let rows = rows.split_off(rows.len().saturating_sub(limit));
+    desk.out.result(&rows, |rows| {
+        let mut lines = vec![["SEQ", "WHEN", "WHO", "WHAT", "SUBJECT"].map(str::to_owned).to_vec()];
+        lines.extend(rows.iter().map(|row| {
+            vec![
+                row.seq.to_string(),
+                watch::clock_time(row.at),
+                row.who.clone(),
+                row.what.clone(),
+                row.subject.clone(),
+            ]
+        }));
+        table(&lines)
+    });
+    Ok(())
+}
+
+fn verify(
+    file: Option<Utf8PathBuf>,
+    kept: Option<Utf8PathBuf>,
+    desk: &Desk<'_>,
+) -> Result<(), ControlError> {
+    let api = match (&file, &kept) {
+        (Some(_), Some(_)) => None,
+        (_, _) => Some(desk.open()?.1),
+    };
+    let rows = match (&file, &api) {
+        (Some(path), _) => lines_of(path)?,
+        (None, Some(api)) => all(api)?,
+        (None, None) => Vec::new(),
+    };
+    let seen: Vec<SignedDoc> = match (&kept, &api) {
+        (Some(path), _) => lines_of(path)?,
+        (None, Some(api)) => api.list("read the checkpoints", routes::CHECKPOINTS, None)?,
+        (None, None) => Vec::new(),
+    };
+    let checkpoints = checked(&seen)?;
+    let (last, head) = verify_audit(&rows, &checkpoints).map_err(|found| ControlError::Broken {
+        what: format!("the audit trail does not hold: {found}; keep the database and its backups"),
+    })?;
+    let verified = Verified { rows: last, head, checkpoints: checkpoints.len() };
+    desk.out.result(&verified, |verified| {
+        format!(
+            "{} rows hang together and agree with {} checkpoints; head {}",
+            verified.rows, verified.checkpoints, verified.head
+        )
+    });
+    Ok(())
+}
+
+fn checked(seen: &[SignedDoc]) -> Result<Vec<Checkpoint>, ControlError> {
+    let read = |doc: &SignedDoc| {
+        let signed = doc.0.get("signed").cloned().unwrap_or_default();
+        serde_json::from_value(signed).map_err(|source| ControlError::Answer {
+            act: "read a checkpoint".to_owned(),
+            source,
+        })
+    };
+    seen.iter().map(read).collect()
+}
+
+fn lines_of<T: serde::de::DeserializeOwned>(path: &Utf8PathBuf) -> Result<Vec<T>, ControlError> {
+    let bytes = crate::secret::read(path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let parse = |line: &str| {
+        serde_json::from_str(line)
+            .map_err(|source| ControlError::Answer { act: format!("read {path}"), source })
+    };
+    text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect()
+}
+
+fn export(api: &Api, file: Option<Utf8PathBuf>, desk: &Desk<'_>) -> Result<(), ControlError> {
+    let rows = all(api)?;
+    let mut text = String::new();
+    for row in &rows {
+        let line = serde_json::to_string(row)
+            .map_err(|source| ControlError::Answer { act: "write a row".to_owned(), source })?;
+        text.push_str(&line);
+        text.push('\n');
+    }
+    match file {
+        Some(path) => {
+            disk::write(&path, text.as_bytes(), 0o600)?;
+            desk.out.say(&format!("wrote {} rows to {path}", rows.len()));
+        }
+        None => {
+            let _gone = std::io::stdout().write_all(text.as_bytes());
+        }
+    }
+    Ok(())
+}
