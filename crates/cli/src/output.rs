@@ -77,17 +77,6 @@ impl Out {
         !self.is_for_programs() && std::io::stdout().is_terminal()
     }
 
-    /// Asks a question that a person at a terminal answers with yes or no.
-    pub(crate) fn ask(&self, question: &str) -> Option<bool> {
-        if !std::io::stdin().is_terminal() {
-            return None;
-        }
-        let _gone = write!(std::io::stderr(), "{} [y/N] ", plain(question));
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).ok()?;
-        Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
-    }
-
     /// Why a command failed, never silent; programs get it as docs/exit-codes.md says.
     pub(crate) fn failure(&self, name: &str, exit: u8, text: &str) {
         let told = serde_json::json!({ "error": name, "exit": exit, "message": text });
@@ -115,6 +104,17 @@ impl Out {
             Err(_template) => bar,
         }
     }
+}
+
+/// Asks a question that a person at a terminal answers with yes or no.
+pub(crate) fn ask(question: &str) -> Option<bool> {
+    if !std::io::stdin().is_terminal() {
+        return None;
+    }
+    let _gone = write!(std::io::stderr(), "{} [y/N] ", plain(question));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).ok()?;
+    Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// A remark that is never silent, for where no [`Out`] is at hand.

@@ -45,8 +45,10 @@ pub(crate) enum AgentCommand {
     ///
     /// Exits with 0 when the agent has proved that the version runs, 4 when it was tried and taken
     /// back, 3 when it was refused or never begun, 1 when it failed.
-    #[command(after_help = "Examples:\n  handover agent update web-1 --to 1.1.0\n  handover agent \
-                            update --label site=ost --component web --to 1.1.0 --yes")]
+    #[command(
+        after_help = "Examples:\n  handover agent update web-1 --to 1.1.0\n  handover agent \
+                            update --label site=ost --component web --to 1.1.0 --yes"
+    )]
     Update {
         #[command(flatten)]
         which: Selection,
@@ -428,7 +430,7 @@ fn retire(
 ) -> Result<(), ControlError> {
     let agent = find(api, agent)?;
     let name = agent.agent.name.clone();
-    give::confirm(&format!("Retire {name} ({})?", agent.agent.id), yes, desk)?;
+    give::confirm(&format!("Retire {name} ({})?", agent.agent.id), yes)?;
     let path = routes::of_agent(agent.agent.id, "retire");
     let request = RetireRequest { reason: said.reason };
     let tag = only.tag();

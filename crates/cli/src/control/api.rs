@@ -5,6 +5,7 @@
 //! they say what shall be and not what shall change.
 
 use std::cell::{Cell, OnceCell};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,12 +121,6 @@ impl Api {
         let reply = self.send(act, &Request::of(Method::Get, path))?;
         let tag = reply.header("etag").map(str::to_owned);
         Ok((parse(act, &reply)?, tag))
-    }
-
-    /// `GET` of something that is text.
-    pub(crate) fn text(&self, act: &str, path: &str) -> Result<String, ControlError> {
-        let reply = self.send(act, &Request::of(Method::Get, path))?;
-        Ok(String::from_utf8_lossy(&reply.body).into_owned())
     }
 
     /// `POST`, once, however often it has to be sent.
@@ -366,7 +361,7 @@ pub(crate) fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             all.push(char::from(byte));
         } else {
-            all.push_str(&format!("%{byte:02X}"));
+            let _never_fails = write!(all, "%{byte:02X}");
         }
     }
     all

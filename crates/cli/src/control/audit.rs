@@ -57,7 +57,9 @@ pub(super) fn run(command: AuditCommand, desk: &Desk<'_>) -> Result<(), ControlE
             let (_, api) = desk.open()?;
             list(&api, limit, what.as_deref(), desk)
         }
-        AuditCommand::Verify { file, checkpoints } => verify(file, checkpoints, desk),
+        AuditCommand::Verify { file, checkpoints } => {
+            verify(file.as_ref(), checkpoints.as_ref(), desk)
+        }
         AuditCommand::Export { file } => {
             let (_, api) = desk.open()?;
             export(&api, file, desk)
@@ -71,12 +73,7 @@ fn all(api: &Api) -> Result<Vec<AuditRow>, ControlError> {
     Ok(rows)
 }
 
-fn list(
-    api: &Api,
-    limit: usize,
-    what: Option<&str>,
-    desk: &Desk<'_>,
-) -> Result<(), ControlError> {
+fn list(api: &Api, limit: usize, what: Option<&str>, desk: &Desk<'_>) -> Result<(), ControlError> {
     let mut rows = all(api)?;
     rows.retain(|row| what.is_none_or(|what| row.what.starts_with(what)));
     let rows = rows.split_off(rows.len().saturating_sub(limit));
@@ -97,20 +94,20 @@ fn list(
 }
 
 fn verify(
-    file: Option<Utf8PathBuf>,
-    kept: Option<Utf8PathBuf>,
+    file: Option<&Utf8PathBuf>,
+    kept: Option<&Utf8PathBuf>,
     desk: &Desk<'_>,
 ) -> Result<(), ControlError> {
-    let api = match (&file, &kept) {
+    let api = match (file, kept) {
         (Some(_), Some(_)) => None,
         (_, _) => Some(desk.open()?.1),
     };
-    let rows = match (&file, &api) {
+    let rows = match (file, &api) {
         (Some(path), _) => lines_of(path)?,
         (None, Some(api)) => all(api)?,
         (None, None) => Vec::new(),
     };
-    let seen: Vec<SignedDoc> = match (&kept, &api) {
+    let seen: Vec<SignedDoc> = match (kept, &api) {
         (Some(path), _) => lines_of(path)?,
         (None, Some(api)) => api.list("read the checkpoints", routes::CHECKPOINTS, None)?,
         (None, None) => Vec::new(),
@@ -132,10 +129,8 @@ fn verify(
 fn checked(seen: &[SignedDoc]) -> Result<Vec<Checkpoint>, ControlError> {
     let read = |doc: &SignedDoc| {
         let signed = doc.0.get("signed").cloned().unwrap_or_default();
-        serde_json::from_value(signed).map_err(|source| ControlError::Answer {
-            act: "read a checkpoint".to_owned(),
-            source,
-        })
+        serde_json::from_value(signed)
+            .map_err(|source| ControlError::Answer { act: "read a checkpoint".to_owned(), source })
     };
     seen.iter().map(read).collect()
 }

@@ -78,7 +78,8 @@ pub(crate) struct Contexts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) current: Option<String>,
     /// All, by name.
-    pub(crate) contexts: BTreeMap<String, Context>,
+    #[serde(rename = "contexts")]
+    pub(crate) known: BTreeMap<String, Context>,
 }
 
 /// Where the file lies.
@@ -149,7 +150,7 @@ impl Place {
 
 impl Contexts {
     fn empty() -> Self {
-        Self { format: FORMAT, current: None, contexts: BTreeMap::new() }
+        Self { format: FORMAT, current: None, known: BTreeMap::new() }
     }
 
     /// The one that is `wanted`, or else the current one, with its name.
@@ -159,7 +160,7 @@ impl Contexts {
             (None, Some(name)) => name,
             (None, None) => return Err(ControlError::NotLoggedIn),
         };
-        match self.contexts.get(name) {
+        match self.known.get(name) {
             Some(context) => Ok((name.to_owned(), context.clone())),
             None => Err(self.unknown(name)),
         }
@@ -167,13 +168,13 @@ impl Contexts {
 
     /// Adds or replaces one and makes it current.
     pub(crate) fn put(&mut self, name: &str, context: Context) {
-        self.contexts.insert(name.to_owned(), context);
+        self.known.insert(name.to_owned(), context);
         self.current = Some(name.to_owned());
     }
 
     /// Makes another one current.
     pub(crate) fn choose(&mut self, name: &str) -> Result<(), ControlError> {
-        if !self.contexts.contains_key(name) {
+        if !self.known.contains_key(name) {
             return Err(self.unknown(name));
         }
         self.current = Some(name.to_owned());
@@ -183,7 +184,7 @@ impl Contexts {
     /// Forgets one. Nothing else becomes current by itself: the next command must not reach
     /// another control plane than the person thinks.
     pub(crate) fn remove(&mut self, name: &str) -> Result<Context, ControlError> {
-        let context = self.contexts.remove(name).ok_or_else(|| self.unknown(name))?;
+        let context = self.known.remove(name).ok_or_else(|| self.unknown(name))?;
         if self.current.as_deref() == Some(name) {
             self.current = None;
         }
@@ -191,7 +192,7 @@ impl Contexts {
     }
 
     fn unknown(&self, name: &str) -> ControlError {
-        let known: Vec<_> = self.contexts.keys().cloned().collect();
+        let known: Vec<_> = self.known.keys().cloned().collect();
         ControlError::NoContext { name: name.chars().take(LONGEST_NAME).collect(), known }
     }
 }

@@ -3,7 +3,6 @@
 use camino::Utf8PathBuf;
 use handover_client::call::CallError;
 use handover_hoststeps::HostError;
-use handover_model::ErrorClass;
 
 /// A command that speaks to a control plane, and failed.
 #[derive(Debug, thiserror::Error)]
@@ -159,34 +158,6 @@ impl ControlError {
         }
     }
 
-    /// What the caller may do next.
-    pub(crate) fn class(&self) -> ErrorClass {
-        match self {
-            Self::Disk(error) => error.class(),
-            Self::Call { source, .. } => source.class(),
-            Self::Refused { status: 408 | 425 | 429 | 500..=599, .. }
-            | Self::ReadToken { .. }
-            | Self::ContextsBusy { .. } => ErrorClass::Retry,
-            Self::Refused { status: 409 | 412 | 428, .. } => ErrorClass::Conflict,
-            Self::Repo(error) => error.class(),
-            Self::NoHome
-            | Self::DamagedContexts { .. }
-            | Self::NewContexts { .. }
-            | Self::NotLoggedIn
-            | Self::NoContext { .. }
-            | Self::Token(_)
-            | Self::NoToken { .. }
-            | Self::OtherServer { .. }
-            | Self::Insecure { .. }
-            | Self::Refused { .. }
-            | Self::Answer { .. }
-            | Self::Unknown { .. }
-            | Self::Usage { .. }
-            | Self::Declined { .. }
-            | Self::Broken { .. } => ErrorClass::Permanent,
-        }
-    }
-
     /// A name for programs that keeps its meaning; the server's own where it said no.
     pub(crate) fn code(&self) -> &str {
         match self {
@@ -217,11 +188,17 @@ impl ControlError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::DamagedContexts { .. } | Self::NewContexts { .. } | Self::Broken { .. } => 6,
-            Self::Disk(_) | Self::Call { .. } | Self::Answer { .. } | Self::ReadToken { .. } => 1,
+            Self::Disk(_)
+            | Self::Call { .. }
+            | Self::Answer { .. }
+            | Self::ReadToken { .. }
+            | Self::Refused { status: 408 | 425 | 429 | 500..=599, .. } => 1,
             Self::ContextsBusy { .. } => 7,
-            Self::NoHome | Self::NotLoggedIn | Self::NoContext { .. } | Self::Unknown { .. } => 5,
-            Self::Refused { status: 404 | 410, .. } => 5,
-            Self::Refused { status: 408 | 425 | 429 | 500..=599, .. } => 1,
+            Self::NoHome
+            | Self::NotLoggedIn
+            | Self::NoContext { .. }
+            | Self::Unknown { .. }
+            | Self::Refused { status: 404 | 410, .. } => 5,
             Self::Usage { .. } | Self::NoToken { .. } => 2,
             Self::Token(_)
             | Self::OtherServer { .. }

@@ -58,7 +58,7 @@ pub(super) fn name_given(orders: &[OrderInfo], desk: &Desk<'_>) {
 /// One order is itself, several are a list.
 fn result(orders: &[OrderInfo], desk: &Desk<'_>) {
     match orders {
-        [one] => desk.out.result(one, |one| one_line(one)),
+        [one] => desk.out.result(one, one_line),
         many => desk.out.result(&many, |many| {
             let mut rows = vec![["ORDER", "AGENT", "STATE", ""].map(str::to_owned).to_vec()];
             rows.extend(many.iter().map(|order| {
@@ -120,8 +120,7 @@ struct Seen {
 
 impl<'a> Watched<'a> {
     fn new(orders: Vec<OrderInfo>, desk: &'a Desk<'_>) -> Result<Self, ControlError> {
-        let widest =
-            orders.iter().map(|order| order.agent_name.as_str().len()).max().unwrap_or(0);
+        let widest = orders.iter().map(|order| order.agent_name.as_str().len()).max().unwrap_or(0);
         let hint = match orders.as_slice() {
             [one] => format!("the order goes on; `handover watch {}` shows it again", one.id),
             _ => "the orders go on; `handover order list --open` shows them".to_owned(),

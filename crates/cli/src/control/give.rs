@@ -87,9 +87,8 @@ pub(super) fn give(
         let names: Vec<_> = chosen.iter().take(5).map(|agent| agent.name.to_string()).collect();
         let more = if chosen.len() > names.len() { ", …" } else { "" };
         let count = chosen.len();
-        let question =
-            format!("Order {verb}{to} on {count} agents ({}{more})?", names.join(", "));
-        confirm(&question, order.yes, desk)?;
+        let question = format!("Order {verb}{to} on {count} agents ({}{more})?", names.join(", "));
+        confirm(&question, order.yes)?;
     }
     let request = OrderRequest {
         component: order.component.clone(),
@@ -102,8 +101,11 @@ pub(super) fn give(
     let only = chosen.len() == 1;
     let (mut given, mut refused) = (Vec::new(), Vec::new());
     for agent in chosen {
-        match api.post::<_, OrderInfo>("give the order", &routes::of_agent(agent.id, verb), &request)
-        {
+        match api.post::<_, OrderInfo>(
+            "give the order",
+            &routes::of_agent(agent.id, verb),
+            &request,
+        ) {
             Ok(order) => given.push(order),
             Err(error) if only => return Err(error),
             Err(error @ ControlError::Refused { .. }) => refused.push(NotGiven {
@@ -126,11 +128,11 @@ pub(super) fn give(
 }
 
 /// Asks before something large or final, unless `yes`.
-pub(super) fn confirm(question: &str, yes: bool, desk: &Desk<'_>) -> Result<(), ControlError> {
+pub(super) fn confirm(question: &str, yes: bool) -> Result<(), ControlError> {
     if yes {
         return Ok(());
     }
-    match desk.out.ask(question) {
+    match crate::output::ask(question) {
         Some(true) => Ok(()),
         Some(false) => Err(ControlError::Declined { what: "nothing was changed".to_owned() }),
         None => Err(ControlError::Usage {
@@ -145,7 +147,7 @@ fn choose(
     order: &OrderArgs,
     desk: &Desk<'_>,
 ) -> Result<Vec<AgentSummary>, ControlError> {
-    if !(which.all || !which.labels.is_empty()) {
+    if !which.all && which.labels.is_empty() {
         let found: Result<Vec<_>, _> =
             which.agents.iter().map(|agent| agents::find(api, agent)).collect();
         return Ok(found?.into_iter().map(|detail| detail.agent).collect());

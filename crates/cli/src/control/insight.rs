@@ -85,16 +85,14 @@ pub(super) fn updates(api: &Api, agent: &str, desk: &Desk<'_>) -> Result<(), Con
         let mut rows =
             vec![["COMPONENT", "CURRENT", "NEWEST", "WAY", ""].map(str::to_owned).to_vec()];
         rows.extend(available.components.iter().map(update_row));
-        let mut text = table(&rows);
-        for component in &available.components {
-            for blocked in &component.blocked {
-                text.push_str(&format!(
-                    "\n{} {}: {} ({})",
-                    component.component, blocked.version, blocked.sentence, blocked.code
-                ));
-            }
+        let mut lines = vec![table(&rows)];
+        for one in &available.components {
+            lines.extend(one.blocked.iter().map(|blocked| {
+                let (version, why) = (&blocked.version, &blocked.sentence);
+                format!("{} {version}: {why} ({})", one.component, blocked.code)
+            }));
         }
-        text
+        lines.join("\n")
     });
     Ok(())
 }

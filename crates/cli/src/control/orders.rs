@@ -140,19 +140,14 @@ fn cancel(
     desk: &Desk<'_>,
 ) -> Result<ExitCode, ControlError> {
     let path = format!("{}/cancel", routes::one(routes::ORDERS, order));
-    let mut cancelled: OrderInfo =
-        api.post("cancel the order", &path, &serde_json::Map::new())?;
+    let mut cancelled: OrderInfo = api.post("cancel the order", &path, &serde_json::Map::new())?;
     if !cancelled.state.is_final() && !no_wait {
-        desk.out.say(&format!(
-            "{} may have it already; waiting for its word",
-            cancelled.agent_name
-        ));
+        desk.out
+            .say(&format!("{} may have it already; waiting for its word", cancelled.agent_name));
         let _how_it_ended = follow::follow(api, vec![cancelled], true, desk)?;
         cancelled = api.get("look at the order", &routes::one(routes::ORDERS, order))?;
     } else {
-        desk.out.result(&cancelled, |order| {
-            format!("{} is {}", order.id, order.state)
-        });
+        desk.out.result(&cancelled, |order| format!("{} is {}", order.id, order.state));
     }
     match cancelled.state {
         OrderState::Cancelled => Ok(ExitCode::SUCCESS),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use handover_hoststeps::disk;
 use handover_model::api::{
-    ComponentReleases, Published, PublishRequest, ReleaseDetail, ReleaseGraph, ReleaseInfo, Staged,
+    ComponentReleases, PublishRequest, Published, ReleaseDetail, ReleaseGraph, ReleaseInfo, Staged,
 };
 use handover_model::{ComponentName, Digest, Version};
 
@@ -136,7 +136,9 @@ fn graph(api: &Api, component: &ComponentName, desk: &Desk<'_>) -> Result<(), Co
             format!("{version}{floor}  from {from}")
         };
         let mut lines: Vec<_> = graph.versions.iter().map(line).collect();
-        lines.extend(graph.revoked.iter().map(|(version, why)| format!("{version}  revoked: {why}")));
+        lines.extend(
+            graph.revoked.iter().map(|(version, why)| format!("{version}  revoked: {why}")),
+        );
         lines.join("\n")
     });
     Ok(())

@@ -26,7 +26,7 @@ const LARGEST_CA: u64 = 64 * 1024;
 pub(crate) struct LoginArgs {
     /// The token that `handover server` or `handover api-token create` printed, beginning with
     /// hol1_. Other users of this machine can see arguments: rather use the variable
-    /// HANDOVER_LOGIN_TOKEN, --token-file, or type it when asked.
+    /// `HANDOVER_LOGIN_TOKEN`, --token-file, or type it when asked.
     token: Option<String>,
     /// A file whose first line is the token.
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
@@ -155,7 +155,7 @@ fn list(place: &Place, desk: &Desk<'_>) -> Result<(), ControlError> {
     let contexts = place.load()?;
     let current = desk.context.clone().or(contexts.current);
     let listed: Vec<_> = contexts
-        .contexts
+        .known
         .into_iter()
         .map(|(name, context)| Listed {
             current: current.as_ref() == Some(&name),

@@ -131,8 +131,9 @@ impl<'a> Stream<'a> {
 fn may_come_back(error: &CallError) -> bool {
     match error {
         CallError::Problem(problem) => problem.class() == ErrorClass::Retry,
-        CallError::Fetch(FetchError::NotFound { .. } | FetchError::Tls { .. }) => false,
+        CallError::Fetch(FetchError::NotFound { .. } | FetchError::Tls { .. })
+        | CallError::Meaningless { .. }
+        | CallError::Unsendable { .. } => false,
         CallError::Fetch(other) => other.class() == ErrorClass::Retry,
-        CallError::Unsendable { .. } => false,
     }
 }

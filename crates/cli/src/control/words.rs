@@ -104,10 +104,7 @@ pub(crate) fn length(length: Option<Millis>) -> String {
 }
 
 /// The names that `wanted` was probably meant to be, the nearest first, at most three.
-pub(crate) fn nearest<'a>(
-    wanted: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Vec<String> {
+pub(crate) fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let most = (wanted.chars().count() / 3).clamp(1, 3);
     let mut near: Vec<(usize, &str)> = names
         .into_iter()
@@ -131,11 +128,11 @@ fn distance(a: &str, b: &str) -> usize {
         let mut row = vec![i + 1];
         for (j, other) in b.iter().enumerate() {
             let change = last[j] + usize::from(one != other);
-            let mut least = change.min(last[j + 1] + 1).min(row[j] + 1);
+            let mut fewest = change.min(last[j + 1] + 1).min(row[j] + 1);
             if i > 0 && j > 0 && *one == b[j - 1] && a[i - 1] == *other {
-                least = least.min(before[j - 1] + 1);
+                fewest = fewest.min(before[j - 1] + 1);
             }
-            row.push(least);
+            row.push(fewest);
         }
         before = std::mem::replace(&mut last, row);
     }

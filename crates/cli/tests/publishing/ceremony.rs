@@ -229,7 +229,8 @@ fn a_signed_openpgp_sidecar_is_published_with_its_package() {
     desk.sign(&["carol", "dave"], &["component-web"]);
     desk.run(&["release", "publish", "repo"]);
     assert!(
-        desk.run(&["release", "show", "web", "1.0.0", "--repo", "repo"]).contains("OpenPGP       signed")
+        desk.run(&["release", "show", "web", "1.0.0", "--repo", "repo"])
+            .contains("OpenPGP       signed")
     );
     let published = desk.tree("repo/public/targets");
     assert!(published.iter().any(|(path, _)| path.to_string_lossy().ends_with(".any.tar.zst.asc")));
