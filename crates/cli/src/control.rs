@@ -27,9 +27,11 @@ use crate::output::Out;
 use api::Api;
 use contexts::Place;
 
+pub(crate) use api::{options as client_options, roots_of};
 pub(crate) use contexts::parse_name;
 pub(crate) use error::ControlError;
 pub(crate) use releases::{Question, answer, publish};
+pub(crate) use routes::SERVER;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -84,6 +86,13 @@ impl Desk<'_> {
     pub(crate) fn open(&self) -> Result<(String, Api), ControlError> {
         let (name, context) = Place::find()?.load()?.pick(self.context.as_deref())?;
         Ok((name, Api::new(context)?))
+    }
+}
+
+impl Desk<'_> {
+    /// Where files of a person's `handover` lie.
+    pub(crate) fn files() -> Result<camino::Utf8PathBuf, ControlError> {
+        Ok(Place::find()?.directory().to_owned())
     }
 }
 

@@ -7,6 +7,7 @@ mod real_world;
 mod release;
 mod repo;
 mod secret;
+mod self_update;
 mod server;
 
 use std::io::Write as _;
@@ -48,6 +49,8 @@ enum Command {
     Control(control::Command),
     /// Run a control plane, and keep it.
     Server(server::ServerArgs),
+    /// Update this program, through the same signed repository and checks as hosts.
+    SelfUpdate(self_update::SelfUpdateArgs),
     /// Show it all on this machine: five hosts, good and bad releases, attackers.
     Demo(demo::DemoArgs),
     /// Print a completion script for a shell.
@@ -70,6 +73,10 @@ fn main() -> ExitCode {
         Command::Repo(command) => run_repo(command, &desk),
         Command::Release(command) => run_release(command, &desk),
         Command::Control(command) => control::run(command, &desk).map_err(Failure::from),
+        Command::SelfUpdate(args) => match self_update::run(&args, &desk) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error) => Err(error.into()),
+        },
         Command::Server(args) => server::run(args, &out).map_err(Failure::from),
         Command::Demo(args) => return demo::run(&args),
         Command::Completions { shell } => completions(shell).map_err(Failure::from),
@@ -130,6 +137,12 @@ impl From<release::ReleaseError> for Failure {
 impl From<control::ControlError> for Failure {
     fn from(error: control::ControlError) -> Self {
         Self { code: error.exit_code(), name: error.code().to_owned(), error: error.into() }
+    }
+}
+
+impl From<self_update::SelfUpdateError> for Failure {
+    fn from(error: self_update::SelfUpdateError) -> Self {
+        Self { code: error.exit_code(), name: error.code(), error: error.into() }
     }
 }
 
