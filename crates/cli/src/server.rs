@@ -1,14 +1,17 @@
 //! `handover server`: arguments in, a [`Config`] out; the rest is `handover_server`.
 
-use std::net::SocketAddr;
+use std::net;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::ExitCode;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Subcommand};
+use handover_hoststeps::disk;
 use handover_model::Millis;
 use handover_server::{Config, LogFormat, Repository, Running, StartError};
 
-use crate::output::Out;
+use crate::output::{Chain, Out};
 
 /// `handover server …`.
 #[derive(Debug, Args)]
@@ -33,23 +36,26 @@ struct RunArgs {
     data: Utf8PathBuf,
     /// Where to listen.
     #[arg(long, default_value = "0.0.0.0:8443", env = "HANDOVER_SERVER_LISTEN")]
-    listen: SocketAddr,
+    listen: net::SocketAddr,
     /// A host name or address by which agents and people reach this server; may be repeated. The
     /// first one stands in tokens.
-    #[arg(long = "name")]
+    #[arg(long = "name", env = "HANDOVER_SERVER_NAMES", value_delimiter = ',')]
     names: Vec<String>,
     /// The base address for tokens, when it is not https://NAME:PORT.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "HANDOVER_SERVER_PUBLIC_URL")]
     public_url: Option<String>,
     /// `sqlite:FILE` or `postgres://USER@HOST/NAME`; in the data directory when absent.
     #[arg(long, env = "HANDOVER_SERVER_DATABASE", hide_env_values = true)]
     database: Option<String>,
     /// The repository: a directory that this server serves, or the address of a file server.
-    #[arg(long, value_name = "DIR|URL")]
+    #[arg(long, value_name = "DIR|URL", env = "HANDOVER_SERVER_REPOSITORY")]
     repository: Option<String>,
     /// How often agents come when nothing waits for them.
     #[arg(long, default_value = "1m")]
     every: Millis,
+    /// Where a first start writes the login token that it makes, mode 0600, instead of printing it.
+    #[arg(long, value_name = "FILE", env = "HANDOVER_SERVER_FIRST_TOKEN")]
+    first_token: Option<Utf8PathBuf>,
     /// How the log is written.
     #[arg(long, value_enum, default_value_t)]
     log: Log,
@@ -73,8 +79,11 @@ pub(crate) fn run(args: ServerArgs, out: &Out) -> Result<ExitCode, StartError> {
         Log::Text => LogFormat::Text,
         Log::Json => LogFormat::Json,
     });
-    let data = run.data.clone();
-    handover_server::run(run.into_config(), |running| greet(running, &data, out))?;
+    let (data, first_token) = (run.data.clone(), run.first_token.clone());
+    handover_server::run(run.into_config(), |running| {
+        greet(running, &data, first_token.as_deref(), out);
+        ready(out);
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -96,12 +105,33 @@ impl RunArgs {
     }
 }
 
-fn greet(running: &Running, data: &Utf8PathBuf, out: &Out) {
+fn greet(running: &Running, data: &Utf8Path, first_token: Option<&Utf8Path>, out: &Out) {
     out.say(&format!("listening on {}", running.address));
     out.say(&format!("data directory {data}"));
-    if let Some(token) = &running.first_login {
-        out.say("\nThis token is shown once. In another terminal:\n");
-        out.say(&format!("  handover login {token}"));
-        out.say("  handover token create\n");
+    let Some(token) = &running.first_login else { return };
+    if let Some(path) = first_token {
+        match disk::write(path, format!("{token}\n").as_bytes(), 0o600) {
+            Ok(()) => return out.say(&format!("the first login token is in {path}")),
+            // It is nowhere else, and lost it would be worse than shown.
+            Err(error) => out.say(&Chain(&error).to_string()),
+        }
+    }
+    out.say("\nThis token is shown once. In another terminal:\n");
+    out.say(&format!("  handover login {token}"));
+    out.say("  handover token create\n");
+}
+
+/// Tells a service manager that waits for it that the server listens (`sd_notify(3)`).
+fn ready(out: &Out) {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let name = name.to_string_lossy();
+    let address = match name.strip_prefix('@') {
+        Some(hidden) => SocketAddr::from_abstract_name(hidden),
+        None => SocketAddr::from_pathname(name.as_ref()),
+    };
+    let sent =
+        address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address));
+    if let Err(error) = sent {
+        out.say(&format!("could not tell the service manager that the server is ready: {error}"));
     }
 }
