@@ -6,7 +6,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use handover_hoststeps::disk::Lock;
 use handover_hoststeps::{Host as _, HostError, RealHost, Running};
-use handover_model::{ComponentName, HostPolicy, IdGen, Now, Platform};
+use handover_model::{ComponentName, HostPolicy, IdGen, Now, Platform, ReleaseId, RunId};
 
 use crate::bandwidth::Bucket;
 use crate::control::identity::{ControlFiles, roots_of};
@@ -36,7 +36,13 @@ pub struct Agent {
     pub program: Utf8PathBuf,
     /// How to tell people what goes on.
     pub voice: Voice,
+    /// Told of each run before it begins, if somebody must know it durably; may refuse it.
+    pub carrier: Option<Carrier>,
 }
+
+/// Hears of a component's run, and to which release, before it begins.
+pub type Carrier =
+    Arc<dyn Fn(&ComponentName, RunId, &ReleaseId) -> Result<(), Failure> + Send + Sync>;
 
 impl Agent {
     /// An agent of the host at `home`, with the machine's own clock and dice.
@@ -61,6 +67,7 @@ impl Agent {
             platform: Platform::of_this_build(),
             program,
             voice,
+            carrier: None,
         })
     }
 

@@ -1,12 +1,16 @@
-//! An update that a person asked for: the same hops as following makes, one component only, and
-//! every failure is the command's.
+//! What a person or an order asks for, one component only: an update, by the same hops as
+//! following makes, and another chance for what failed. Every failure is the asker's.
 
 use handover_engine::choose::{Asked, Choice};
+use handover_engine::slots::clear_quarantine;
 use handover_model::{ComponentName, HostPolicy, Version};
 
 use crate::agent::Agent;
+use crate::attempts::Attempts;
 use crate::failure::Failure;
-use crate::follow::{MOST_HOPS, Moved, ahead_of, perform, pick_up, raise_floors, refresh_now};
+use crate::follow::{
+    MOST_HOPS, Moved, ahead_of, change_slots, perform, pick_up, raise_floors, refresh_now,
+};
 use crate::install::Landed;
 use crate::outlook::Wish;
 use crate::repository::Known;
@@ -20,6 +24,20 @@ pub fn update_as_asked(
     policy: &HostPolicy,
     name: &ComponentName,
     to: Option<&Version>,
+    permit: Option<&[u8]>,
+) -> Result<Vec<Moved>, Failure> {
+    update_as(agent, policy, name, to.map_or(Asked::Newest, Asked::For), permit)
+}
+
+/// The same for whoever asks.
+///
+/// # Errors
+/// As [`update_as_asked`].
+pub fn update_as(
+    agent: &mut Agent,
+    policy: &HostPolicy,
+    name: &ComponentName,
+    asked: Asked<'_>,
     permit: Option<&[u8]>,
 ) -> Result<Vec<Moved>, Failure> {
     pick_up(agent, policy)?;
@@ -41,7 +59,6 @@ pub fn update_as_asked(
     }
     let mut moved = Vec::new();
     for _hop in 0..MOST_HOPS {
-        let asked = to.map_or(Asked::Newest, Asked::For);
         let wish = Wish { component: name, asked, permits: &permits };
         let ahead = ahead_of(agent, policy, &refreshed, name, Some(wish))?
             .ok_or_else(|| unknown_component(policy, name))?;
@@ -79,6 +96,41 @@ fn judge(component: &ComponentName, to: Version, landed: Landed) -> Result<(), F
         }
         Landed::LeftAlone => Err(Failure::Stopped),
     }
+}
+
+/// Lets releases that failed here be tried again; says which. Only `version`, if it is named.
+///
+/// # Errors
+/// [`Failure::NotFound`] when nothing fits.
+pub fn clear_failed(
+    agent: &Agent,
+    name: &ComponentName,
+    version: Option<&Version>,
+) -> Result<Vec<String>, Failure> {
+    let _lock = agent.lock(name)?;
+    let entries = agent.home.slots(name)?.quarantine;
+    let chosen: Vec<_> = entries
+        .into_iter()
+        .map(|entry| entry.release)
+        .filter(|release| version.is_none_or(|version| release.version == *version))
+        .collect();
+    let path = agent.home.attempts(name);
+    let attempts = Attempts::load(&path)?;
+    let gave_up = attempts
+        .failed
+        .filter(|failed| version.is_none_or(|version| failed.release.version == *version));
+    if chosen.is_empty() && gave_up.is_none() {
+        let what = format!("nothing of {name} is in quarantine that fits");
+        return Err(Failure::NotFound { what });
+    }
+    for release in &chosen {
+        change_slots(agent, name, |slots| clear_quarantine(slots, release))?;
+    }
+    Attempts::cleared(agent.now().wall).save(&path)?;
+    let mut cleared: Vec<_> = chosen.iter().map(|release| release.version.to_string()).collect();
+    cleared.extend(gave_up.map(|failed| failed.release.version.to_string()));
+    cleared.dedup();
+    Ok(cleared)
 }
 
 /// The error for a component that the policy does not list.

@@ -8,3 +8,6 @@
 pub mod channel;
 pub mod enrolment;
 pub mod identity;
+pub mod outbox;
+pub mod standing;
+pub mod state;

@@ -75,6 +75,9 @@ pub fn install(
         accepted.spend(permit, agent_name, &component.name, &to.version, now)?;
     }
     let order = write_order(agent, policy, component, package, &to)?;
+    if let Some(carrier) = &agent.carrier {
+        carrier(&component.name, order.run, &to)?;
+    }
     let output = incoming.join(format!("{}.progress", to.digest));
     let arguments = ["run", "--contract", "1", "--order", order.path.as_str()];
     let entrypoint = Entrypoint {

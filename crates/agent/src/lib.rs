@@ -22,6 +22,7 @@ pub mod notify;
 pub mod openpgp;
 pub mod outlook;
 pub mod policy;
+pub mod rollback;
 pub mod runs;
 pub mod unpack;
 pub mod upgrade;

@@ -2,27 +2,38 @@
 //! terminal; data goes to standard output, elsewhere.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use handover_model::{Progress, Stage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Whom a command speaks to.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Voice {
     terminal: bool,
     talks: bool,
+    ear: Option<Ear>,
 }
+
+/// Hears progress beside people.
+pub type Ear = Arc<dyn Fn(&Progress) + Send + Sync>;
 
 impl Voice {
     /// Speaks on standard error: lines always, bars when it is a terminal.
     pub fn talking() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), talks: true }
+        Self { terminal: std::io::stderr().is_terminal(), talks: true, ear: None }
     }
 
     /// Says nothing: for a service, whose words are its log.
     pub fn silent() -> Self {
-        Self { terminal: false, talks: false }
+        Self { terminal: false, talks: false, ear: None }
+    }
+
+    /// A silent voice whose progress goes to `ear`.
+    pub fn heard_by(ear: Ear) -> Self {
+        Self { ear: Some(ear), ..Self::silent() }
     }
 
     /// Says one line.
@@ -35,8 +46,12 @@ impl Voice {
 
     /// A bar of `length` bytes, shown once it has been there for a while.
     pub fn bar(&self, what: String, length: u64) -> Bar {
+        if let Some(ear) = &self.ear {
+            let heard = Heard { ear: Arc::clone(ear), what, length, told: AtomicU64::new(0) };
+            return Bar(None, Some(heard));
+        }
         if !self.terminal || !self.talks {
-            return Bar(None);
+            return Bar(None, None);
         }
         let bar =
             ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(8));
@@ -46,12 +61,15 @@ impl Voice {
             bar.set_style(style);
         }
         bar.set_message(what);
-        Bar(Some(bar))
+        Bar(Some(bar), None)
     }
 
     /// A line of progress from an entrypoint.
     pub fn relay(&self, progress: &Progress) {
         let stage = stage_name(progress.stage);
+        if let Some(ear) = &self.ear {
+            ear(progress);
+        }
         tracing::info!(stage, step = progress.step, detail = progress.detail, "upgrade step");
         let percent = progress.percent.map_or_else(String::new, |percent| format!(" {percent}%"));
         self.say(&format!("  {stage}{percent}  {}", plain(&progress.detail, 60)));
@@ -59,11 +77,36 @@ impl Voice {
 }
 
 /// A progress bar that may not be there.
-pub struct Bar(Option<ProgressBar>);
+pub struct Bar(Option<ProgressBar>, Option<Heard>);
+
+/// A bar that is heard instead of seen, in tenths.
+struct Heard {
+    ear: Ear,
+    what: String,
+    length: u64,
+    told: AtomicU64,
+}
+
+impl Heard {
+    fn set(&self, position: u64) {
+        let tenth = position.saturating_mul(10) / self.length.max(1);
+        if self.told.fetch_max(tenth + 1, Ordering::Relaxed) <= tenth {
+            (self.ear)(&Progress {
+                stage: Stage::UpdateDownload,
+                step: "download".to_owned(),
+                percent: u8::try_from(tenth.saturating_mul(10)).ok(),
+                detail: self.what.clone(),
+            });
+        }
+    }
+}
 
 impl Bar {
     /// Moves it.
     pub fn set(&self, position: u64) {
+        if let Some(heard) = &self.1 {
+            heard.set(position);
+        }
         if let Some(bar) = &self.0
             && bar.elapsed() > Duration::from_millis(300)
         {

@@ -27,6 +27,24 @@ pub fn plan_wait(attempt: u32, asked: Option<Duration>, dice: &mut Dice) -> Dura
     }
 }
 
+/// The first wait for a control plane that is gone, at most.
+const FIRST_AWAY: Duration = Duration::from_secs(5);
+/// The longest wait for a control plane, of our own choosing or at its asking: a host that was
+/// told to stay away must still notice when things are well again.
+const LONGEST_AWAY: Duration = Duration::from_mins(10);
+
+/// The wait before attempt number `attempt` (from 1) to reach a control plane again: anything
+/// between nothing and a bound that doubles from five seconds to ten minutes, so that a fleet
+/// that lost it in one moment comes back spread out; after a `Retry-After`, that time and then
+/// as spread out, ten minutes at most before the spreading.
+pub fn plan_return(attempt: u32, asked: Option<Duration>, dice: &mut Dice) -> Duration {
+    let doubled =
+        FIRST_AWAY.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1).min(16)));
+    let full = u64::try_from(doubled.min(LONGEST_AWAY).as_millis()).unwrap_or(u64::MAX);
+    let spread = Duration::from_millis(dice.between(full / 50, full));
+    asked.unwrap_or_default().min(LONGEST_AWAY).saturating_add(spread)
+}
+
 /// `length`, give or take a tenth.
 pub fn jitter(length: Duration, dice: &mut Dice) -> Duration {
     let full = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
@@ -57,6 +75,20 @@ mod tests {
         assert!(plan_wait(1, Some(asked), &mut dice) >= asked);
         let endless = Duration::from_secs(1_000_000);
         assert!(plan_wait(1, Some(endless), &mut dice) < Duration::from_secs(3700));
+    }
+
+    #[test]
+    fn a_fleet_returns_spread_out_and_within_ten_minutes() {
+        let mut dice = Dice::new(3);
+        let waits: Vec<_> = (0..1000).map(|_| plan_return(1, None, &mut dice)).collect();
+        let early = waits.iter().filter(|wait| **wait < FIRST_AWAY / 2).count();
+        assert!((400..600).contains(&early), "{early} of 1000 in the first half");
+        for attempt in [1, 5, 20, u32::MAX] {
+            assert!(plan_return(attempt, None, &mut dice) <= LONGEST_AWAY);
+            let asked = Some(Duration::from_hours(9));
+            let wait = plan_return(attempt, asked, &mut dice);
+            assert!(wait >= LONGEST_AWAY && wait <= 2 * LONGEST_AWAY, "{wait:?}");
+        }
     }
 
     #[test]

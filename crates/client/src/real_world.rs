@@ -80,6 +80,22 @@ impl Stop {
         self.flag.load(Ordering::SeqCst)
     }
 
+    /// Waits for `length`, until the end is asked for or until `bell` rings, and quiets the bell.
+    pub fn wait_or_bell(&self, bell: &Bell, length: Duration) -> Woken {
+        if !self.is_asked() {
+            let mut fds = vec![PollFd::new(&bell.0, PollFlags::IN)];
+            fds.extend(self.wake.as_deref().map(|wake| PollFd::new(wake, PollFlags::IN)));
+            // An interrupted wait is a short one: callers wait for a condition, in a loop.
+            let _ = poll(&mut fds, Timespec::try_from(length).ok().as_ref());
+        }
+        let rang = bell.quiet();
+        match (self.is_asked(), rang) {
+            (true, _) => Woken::Stopped,
+            (false, true) => Woken::Rung,
+            (false, false) => Woken::InTime,
+        }
+    }
+
     /// Waits for `length`, or until the end is asked for; says whether it was.
     pub fn wait(&self, length: Duration) -> bool {
         let Some(wake) = &self.wake else {
@@ -92,5 +108,55 @@ impl Stop {
             let _ = poll(&mut fds, Timespec::try_from(length).ok().as_ref());
         }
         self.is_asked()
+    }
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// The end was asked for.
+    Stopped,
+    /// Another thread has something.
+    Rung,
+    /// Its time was over.
+    InTime,
+}
+
+/// Wakes one waiting thread from another.
+#[derive(Debug)]
+pub struct Bell(std::os::fd::OwnedFd);
+
+impl Bell {
+    /// A quiet bell.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub fn new() -> std::io::Result<Self> {
+        let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
+        Ok(Self(rustix::event::eventfd(0, flags)?))
+    }
+
+    /// Rings it; ringing twice is ringing once.
+    pub fn ring(&self) {
+        // Only a counter that is full refuses, and a full one rings.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    fn quiet(&self) -> bool {
+        rustix::io::read(&self.0, &mut [0; 8]).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bell_ends_a_wait_once() {
+        let (bell, stop) = (Bell::new().unwrap(), Stop::never());
+        bell.ring();
+        bell.ring();
+        assert_eq!(stop.wait_or_bell(&bell, Duration::from_mins(1)), Woken::Rung);
+        assert_eq!(stop.wait_or_bell(&bell, Duration::from_millis(1)), Woken::InTime);
     }
 }

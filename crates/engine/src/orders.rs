@@ -54,6 +54,9 @@ pub struct Taken {
     pub at: Timestamp,
     /// How it stands.
     pub stand: Stand,
+    /// Whether the report of its ending lies in the outbox, or was sent.
+    #[serde(default)]
+    pub told: bool,
 }
 
 /// How an order stands.
@@ -191,6 +194,24 @@ impl OrderLedger {
         self.taken.iter().filter(|taken| !matches!(taken.stand, Stand::Ended(_)))
     }
 
+    /// The orders whose ending is still to be reported: a cut came between the two.
+    pub fn untold(&self) -> impl Iterator<Item = (&Taken, &Ending)> {
+        self.taken.iter().filter(|taken| !taken.told).filter_map(|taken| match &taken.stand {
+            Stand::Ended(ending) => Some((taken, ending)),
+            Stand::Accepted | Stand::Running { .. } => None,
+        })
+    }
+
+    /// The ledger with the order's ending reported.
+    #[must_use]
+    pub fn told(&self, order: OrderId) -> Self {
+        let mut next = self.clone();
+        if let Some(taken) = next.taken.iter_mut().find(|taken| taken.order.id == order) {
+            taken.told = true;
+        }
+        next
+    }
+
     /// Takes in an order whose signature and agent were checked.
     pub fn receive(&self, order: &Verified<AgentOrder>, now: Timestamp) -> Reception {
         self.receive_any(order, now)
@@ -219,7 +240,7 @@ impl OrderLedger {
         next.cancelled.retain(|cancelled| *cancelled != order.id);
         let mut order = order.clone();
         order.reason = order.reason.map(|text| text.chars().take(REASON_KEPT).collect());
-        next.taken.push(Taken { order, at: now, stand });
+        next.taken.push(Taken { order, at: now, stand, told: false });
         next.forget_surplus();
         Reception::Taken(next)
     }
@@ -356,7 +377,7 @@ impl OrderLedger {
     fn forget_surplus(&mut self) {
         let mut surplus = self.taken.len().saturating_sub(ORDERS_KEPT);
         self.taken.retain(|taken| {
-            let goes = surplus > 0 && matches!(taken.stand, Stand::Ended(_));
+            let goes = surplus > 0 && taken.told && matches!(taken.stand, Stand::Ended(_));
             surplus = surplus.saturating_sub(usize::from(goes));
             !goes
         });

@@ -1,28 +1,24 @@
 //! Commands by which a person asks for something to change, or what would.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use camino::Utf8Path;
-use handover_engine::choose::{Choice, choose_rollback};
-use handover_engine::slots::{clear_quarantine, roll_back_to};
-use handover_hoststeps::Running;
-use handover_model::{ComponentName, Pin, ReleaseId, Version};
+use handover_engine::choose::Choice;
+use handover_model::{ComponentName, Pin, Version};
 use serde::Serialize;
 
 use super::print::{Printer, wrap};
 use super::read_named;
-use crate::accepted::Accepted;
 use crate::agent::Agent;
-use crate::asked::{unknown_component, update_as_asked};
-use crate::attempts::Attempts;
+use crate::asked::{clear_failed, unknown_component, update_as_asked};
 use crate::failure::{Exit, Failure, chain};
-use crate::follow::{Moved, change_slots, raise_floors, refresh_now, round};
+use crate::follow::{Moved, refresh_now, round};
 use crate::install::Landed;
 use crate::news::News;
 use crate::outlook::{Ahead, Outlook};
 use crate::policy::Choices;
-use crate::repository::{Known, RepositoryError, Source, code_of, refresh};
+use crate::repository::{Known, code_of};
+use crate::rollback::{Back, Outcome, Who, observe, roll_back};
 
 #[derive(Serialize)]
 pub(super) struct Step {
@@ -209,107 +205,27 @@ pub(super) fn rollback(
     to: Option<&Version>,
     permit: Option<&Utf8Path>,
 ) -> Result<Exit, Failure> {
-    let mut policy = agent.policy()?;
-    if policy.components.iter().all(|component| component.name != *name) {
-        return Err(unknown_component(&policy, name));
-    }
-    policy.components.retain(|component| component.name == *name);
-    raise_floors(agent)?;
-    let _lock = agent.lock(name)?;
-    // What was verified last is good enough to know of revocations and keys; with nothing known
-    // the host may still go back.
-    let known = refresh(
-        &agent.home.trust(),
-        &Source::Memory,
-        std::slice::from_ref(name),
-        &agent.stop,
-        &agent.clock,
-    );
-    say_unknown(agent, name, &known);
-    let mut permits = Vec::new();
-    if let Some(path) = permit {
-        let bytes = read_named(path)?;
-        let now = agent.now().wall;
-        let catalog = &known.as_ref().map_err(offline_permit)?.refreshed.catalog;
-        permits.push(handover_trust::verify_permit(&bytes, catalog, name, &policy.agent, now)?);
-    }
-    let offers = known
-        .as_ref()
-        .map(|known| handover_engine::graph::offers(&known.refreshed.catalog, name))
-        .unwrap_or_default();
-    let slots = agent.home.slots(name)?;
-    policy.components.iter_mut().for_each(|component| component.after.clear());
-    let outlook = Outlook::read(agent, &policy, None)?;
-    let others = std::collections::BTreeMap::new();
-    let facts = outlook.facts(&policy.components[0], &slots, &others);
-    let back = choose_rollback(&facts, &offers, &permits, to)
-        .map_err(|reason| Failure::Refused { code: reason.code(), reason: reason.to_string() })?;
-    if let Some(signed) = permits.iter().find(|signed| Some(signed.id) == back.permit) {
-        let (version, now) = (&back.to.version, agent.now().wall);
-        Accepted::of(&agent.home).spend(signed, &policy.agent, name, version, now)?;
-    }
-    if let Some(release) = &back.lifts_quarantine {
-        change_slots(agent, name, |slots| clear_quarantine(slots, release))?;
-    }
-    let now = agent.now().wall;
-    change_slots(agent, name, |slots| roll_back_to(slots, &back.to, "taken back by hand", now))?;
-    tracing::info!(component = %name, release = %back.to, "component rolled back");
-    if let Some(left) = &slots.current {
+    let policy = agent.policy()?;
+    let permit = permit.map(read_named).transpose()?;
+    let back = Back { name, to, permit: permit.as_deref(), who: Who::Person };
+    let went = roll_back(agent, policy, &back, &mut |_| Ok(()))?;
+    if let Some(left) = &went.left {
         agent.voice.say(&format!(
             "only the slots of {name} went back: what {} wrote outside its slot (unit files, the \
              launcher) stays as it is; look it over",
-            left.release.version
+            left.version
         ));
     }
-    let (outcome, reason, exit) = observe(agent, name, &back.to);
-    let to = back.to.version.to_string();
+    let seen = observe(agent, name, &went.to);
+    let (outcome, exit) = match seen.outcome {
+        Outcome::Running => ("running", Exit::Done),
+        Outcome::NoLauncher => ("published", Exit::Done),
+        Outcome::Unseen => ("published", Exit::Failed),
+    };
+    let to = went.to.version.to_string();
+    let reason = seen.reason;
     print_list(printer, &[Step { component: name.to_string(), to, outcome, reason }])?;
     Ok(exit)
-}
-
-/// Says that nothing is known of revocations, when that is so.
-fn say_unknown(agent: &Agent, name: &ComponentName, known: &Result<Known, RepositoryError>) {
-    let why = match known {
-        Ok(known) => known.refused.get(name).map(|error| chain(error)),
-        Err(error) => Some(chain(error)),
-    };
-    if let Some(why) = why {
-        agent
-            .voice
-            .say(&format!("whether a release of {name} was revoked is not known here: {why}"));
-    }
-}
-
-/// How long a rollback waits for the release to be seen running.
-const OBSERVED_WITHIN: Duration = Duration::from_secs(30);
-/// How often it looks.
-const GLANCE: Duration = Duration::from_millis(100);
-
-/// What the launcher made of a published return, by looking at its process.
-fn observe(
-    agent: &Agent,
-    name: &ComponentName,
-    to: &ReleaseId,
-) -> (&'static str, Option<String>, Exit) {
-    let limit = agent.now().mono.saturating_add(OBSERVED_WITHIN);
-    loop {
-        let why = match agent.running(name) {
-            Ok(Running { launcher: None, .. }) => {
-                let why = "no launcher runs; it starts with the next one".to_owned();
-                return ("published", Some(why), Exit::Done);
-            }
-            Ok(Running { child: Some(child), .. }) if child.release == *to && child.ready => {
-                return ("running", None, Exit::Done);
-            }
-            Ok(_) => {
-                "its process was not seen ready; `handover-agent status` shows more".to_owned()
-            }
-            Err(error) => chain(&error),
-        };
-        if agent.now().mono >= limit || agent.wait(GLANCE) {
-            return ("published", Some(why), Exit::Failed);
-        }
-    }
 }
 
 /// `pin` and `unpin`.
@@ -349,40 +265,6 @@ pub(super) fn clear(
     name: &ComponentName,
     version: Option<&Version>,
 ) -> Result<Exit, Failure> {
-    let _lock = agent.lock(name)?;
-    let entries = agent.home.slots(name)?.quarantine;
-    let chosen: Vec<_> = entries
-        .into_iter()
-        .map(|entry| entry.release)
-        .filter(|release| version.is_none_or(|version| release.version == *version))
-        .collect();
-    let path = agent.home.attempts(name);
-    let attempts = Attempts::load(&path)?;
-    let gave_up = attempts
-        .failed
-        .filter(|failed| version.is_none_or(|version| failed.release.version == *version));
-    if chosen.is_empty() && gave_up.is_none() {
-        let what = format!("nothing of {name} is in quarantine that fits");
-        return Err(Failure::NotFound { what });
-    }
-    for release in &chosen {
-        change_slots(agent, name, |slots| clear_quarantine(slots, release))?;
-    }
-    {
-        Attempts::cleared(agent.now().wall).save(&path)?;
-    }
-    let mut cleared: Vec<_> = chosen.iter().map(|release| release.version.to_string()).collect();
-    cleared.extend(gave_up.map(|failed| failed.release.version.to_string()));
-    cleared.dedup();
+    let cleared = clear_failed(agent, name, version)?;
     printer.data(&cleared, |cleared| format!("{name} {} may be tried again", cleared.join(", ")))
-}
-
-/// A permit can be checked only with keys that are known.
-fn offline_permit(error: &crate::repository::RepositoryError) -> Failure {
-    let reason = format!(
-        "the permit can't be checked with what this host knows of the repository: {}; run \
-         `handover-agent check` first",
-        crate::failure::chain(error)
-    );
-    Failure::Refused { code: "permit.unknown-keys", reason }
 }

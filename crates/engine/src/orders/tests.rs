@@ -145,6 +145,8 @@ fn the_ledger_forgets_the_oldest_endings_and_never_an_open_order() {
         next.id = OrderId::mint(&mut ids, at(0));
         ledger = received(&ledger, &next, at(1));
         ledger = ledger.ended(next.id, &Ending::done(None, at(1)));
+        assert_eq!(ledger.untold().count(), 1);
+        ledger = ledger.told(next.id);
     }
     assert_eq!(ledger.taken.len(), ORDERS_KEPT);
     assert_eq!(ledger.taken[0].order.id, id(1));
