@@ -350,7 +350,7 @@ fn write_labels(
     labels: &Labels,
 ) -> Result<(), StoreError> {
     tx.execute("DELETE FROM agent_labels WHERE agent = $1", params![key.0])?;
-    for (label, value) in labels.iter() {
+    for (label, value) in labels {
         tx.execute(
             "INSERT INTO agent_labels (agent, label, value, name) VALUES ($1, $2, $3, $4)",
             params![key.0, label, value, name],

@@ -7,15 +7,14 @@ mod writer;
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Notify;
 
-use crate::job::Queue;
 use crate::schema::{self, APPLICATION_ID};
 use crate::store::Options;
+use crate::threads::Threads;
 use crate::tx::Driver;
 use crate::{StoreError, Tx};
 
@@ -25,87 +24,61 @@ pub(crate) use session::Session;
 /// How many threads read.
 const READERS: usize = 2;
 
-/// An open SQLite database: its threads and its lock.
-#[derive(Debug)]
-pub(crate) struct Sqlite {
-    pub(crate) writes: Arc<Queue>,
-    pub(crate) reads: Arc<Queue>,
-    threads: Vec<JoinHandle<()>>,
-    // Held until the last thread has ended.
-    _lock: Option<File>,
+/// Opens `path` for the one server that uses it: locks it, migrates it, starts the threads.
+pub(crate) fn open(
+    path: &Utf8Path,
+    options: &Options,
+    news: &Arc<Notify>,
+) -> Result<Threads, StoreError> {
+    let database = format!("sqlite:{path}");
+    let lock = lock(path, &database)?;
+    let writer = connect(path, &database, options)?;
+    prepare(&writer, &database, options)?;
+    start(path, &database, options, news, writer, Some(lock))
 }
 
-impl Sqlite {
-    /// Opens `path` for the one server that uses it: locks it, migrates it, starts its threads.
-    pub(crate) fn open(
-        path: &Utf8Path,
-        options: &Options,
-        news: &Arc<Notify>,
-    ) -> Result<Self, StoreError> {
-        let database = format!("sqlite:{path}");
-        let lock = lock(path, &database)?;
-        let writer = connect(path, &database, options)?;
-        prepare(&writer, &database, options)?;
-        Self::start(path, database, options, news, writer, Some(lock))
+/// Opens `path` beside a server that may be running: no lock, no migration.
+pub(crate) fn attach(
+    path: &Utf8Path,
+    options: &Options,
+    news: &Arc<Notify>,
+) -> Result<Threads, StoreError> {
+    let database = format!("sqlite:{path}");
+    if !path.exists() {
+        return Err(StoreError::Foreign { database, why: "there is no such file" });
     }
+    let writer = connect(path, &database, options)?;
+    let mut tx = Tx::new(Driver::Sqlite(Session::new(&writer, &database)));
+    let found = schema::find(&mut tx)?;
+    if found.number == 0 {
+        return Err(StoreError::Foreign { database, why: "it has no handover tables" });
+    }
+    schema::check_program(&found, &options.program, &database)?;
+    start(path, &database, options, news, writer, None)
+}
 
-    /// Opens `path` beside a server that may be running: no lock, no migration.
-    pub(crate) fn attach(
-        path: &Utf8Path,
-        options: &Options,
-        news: &Arc<Notify>,
-    ) -> Result<Self, StoreError> {
-        let database = format!("sqlite:{path}");
-        if !path.exists() {
-            return Err(StoreError::Foreign { database, why: "there is no such file" });
-        }
-        let writer = connect(path, &database, options)?;
-        let mut tx = Tx::new(Driver::Sqlite(Session::new(&writer, &database)));
-        let found = schema::find(&mut tx)?;
-        if found.number == 0 {
-            return Err(StoreError::Foreign { database, why: "it has no handover tables" });
-        }
-        schema::check_program(&found, &options.program, &database)?;
-        Self::start(path, database, options, news, writer, None)
+fn start(
+    path: &Utf8Path,
+    database: &str,
+    options: &Options,
+    news: &Arc<Notify>,
+    writer: Connection,
+    lock: Option<File>,
+) -> Result<Threads, StoreError> {
+    let mut threads = Threads::new(false, lock);
+    for _ in 0..READERS {
+        let connection = connect(path, database, options)?;
+        connection
+            .pragma_update(None, "query_only", true)
+            .map_err(|error| classify(database, "PRAGMA query_only", error))?;
+        let (queue, name) = (Arc::clone(&threads.looks), database.to_owned());
+        let read = move || writer::read(&connection, &name, &queue);
+        threads.start("store-read", database, read)?;
     }
-
-    fn start(
-        path: &Utf8Path,
-        database: String,
-        options: &Options,
-        news: &Arc<Notify>,
-        writer: Connection,
-        lock: Option<File>,
-    ) -> Result<Self, StoreError> {
-        let (changes, looks) = (Arc::new(Queue::new()), Arc::new(Queue::new()));
-        let (name, mut threads) = (database.clone(), Vec::new());
-        for _ in 0..READERS {
-            let connection = connect(path, &database, options)?;
-            connection
-                .pragma_update(None, "query_only", true)
-                .map_err(|error| classify(&database, "PRAGMA query_only", error))?;
-            let (queue, database) = (Arc::clone(&looks), database.clone());
-            threads.push(spawn("store-read", &name, move || {
-                writer::read(&connection, &database, &queue);
-            })?);
-        }
-        let (queue, news) = (Arc::clone(&changes), Arc::clone(news));
-        threads.push(spawn("store-write", &name, move || {
-            writer::Writer::new(writer, database, news).run(&queue);
-        })?);
-        Ok(Self { writes: changes, reads: looks, threads, _lock: lock })
-    }
-
-    /// Finishes what waits and ends.
-    pub(crate) fn close(&mut self) {
-        self.writes.close();
-        self.reads.close();
-        let here = std::thread::current().id();
-        for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != here) {
-            // A thread that panicked has nothing left to finish.
-            let _ = thread.join();
-        }
-    }
+    let (queue, news) = (Arc::clone(&threads.changes), Arc::clone(news));
+    let writer = writer::Writer::new(writer, database.to_owned(), news);
+    threads.start("store-write", database, move || writer.run(&queue))?;
+    Ok(threads)
 }
 
 /// Takes the lock that keeps a second server off the same file.
@@ -194,14 +167,4 @@ fn prepare(connection: &Connection, database: &str, options: &Options) -> Result
         let _ = connection.execute_batch("ROLLBACK");
     }
     migrated
-}
-
-fn spawn(
-    name: &str,
-    database: &str,
-    body: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, StoreError> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|source| {
-        StoreError::Open { database: database.to_owned(), source: Arc::new(source) }
-    })
 }

@@ -8,9 +8,9 @@ use handover_model::{Timestamp, Version};
 use tokio::sync::Notify;
 
 use crate::job::job;
-use crate::sqlite::Sqlite;
+use crate::threads::Threads;
 use crate::touch::AgentKey;
-use crate::{Database, StoreError, Tx, schema};
+use crate::{Database, StoreError, Tx, postgres, schema, sqlite};
 
 /// How a database is opened.
 #[derive(Debug, Clone)]
@@ -41,14 +41,9 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Inner {
-    driver: Open,
+    threads: Threads,
     news: Arc<Notify>,
     database: Database,
-}
-
-#[derive(Debug)]
-enum Open {
-    Sqlite(Sqlite),
 }
 
 impl Store {
@@ -61,16 +56,11 @@ impl Store {
     /// [`StoreError`], by name: locked, full, read-only, too new, corrupt, foreign, unreachable.
     pub fn open(database: &Database, options: &Options) -> Result<Self, StoreError> {
         let news = Arc::new(Notify::new());
-        let driver = match database {
-            Database::Sqlite(path) => Open::Sqlite(Sqlite::open(path, options, &news)?),
-            Database::Postgres(_) => {
-                return Err(StoreError::Foreign {
-                    database: database.to_string(),
-                    why: "PostgreSQL is not supported by this build",
-                });
-            }
+        let threads = match database {
+            Database::Sqlite(path) => sqlite::open(path, options, &news)?,
+            Database::Postgres(url) => postgres::open(url, options, false, &news)?,
         };
-        Ok(Self { inner: Arc::new(Inner { driver, news, database: database.clone() }) })
+        Ok(Self { inner: Arc::new(Inner { threads, news, database: database.clone() }) })
     }
 
     /// Opens `database` beside a server that may be using it, for tools: no lock, no migration.
@@ -79,16 +69,11 @@ impl Store {
     /// [`StoreError`], by name; [`StoreError::Foreign`] when there is no such database.
     pub fn attach(database: &Database, options: &Options) -> Result<Self, StoreError> {
         let news = Arc::new(Notify::new());
-        let driver = match database {
-            Database::Sqlite(path) => Open::Sqlite(Sqlite::attach(path, options, &news)?),
-            Database::Postgres(_) => {
-                return Err(StoreError::Foreign {
-                    database: database.to_string(),
-                    why: "PostgreSQL is not supported by this build",
-                });
-            }
+        let threads = match database {
+            Database::Sqlite(path) => sqlite::attach(path, options, &news)?,
+            Database::Postgres(url) => postgres::open(url, options, true, &news)?,
         };
-        Ok(Self { inner: Arc::new(Inner { driver, news, database: database.clone() }) })
+        Ok(Self { inner: Arc::new(Inner { threads, news, database: database.clone() }) })
     }
 
     /// Which database it is.
@@ -118,9 +103,7 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let (job, answer) = job(closure);
-        match &self.inner.driver {
-            Open::Sqlite(sqlite) => sqlite.writes.push(job),
-        }
+        self.inner.threads.changes.push(job);
         async move { answer.await.unwrap_or_else(|_gone| Err(StoreError::Closed.into())) }
     }
 
@@ -138,9 +121,7 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let (job, answer) = job(closure);
-        match &self.inner.driver {
-            Open::Sqlite(sqlite) => sqlite.reads.push(job),
-        }
+        self.inner.threads.looks.push(job);
         async move { answer.await.unwrap_or_else(|_gone| Err(StoreError::Closed.into())) }
     }
 
@@ -155,9 +136,7 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let (job, answer) = job(closure);
-        match &self.inner.driver {
-            Open::Sqlite(sqlite) => sqlite.writes.push(job),
-        }
+        self.inner.threads.changes.push(job);
         answer.blocking_recv().unwrap_or_else(|_gone| Err(StoreError::Closed.into()))
     }
 
@@ -172,9 +151,7 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let (job, answer) = job(closure);
-        match &self.inner.driver {
-            Open::Sqlite(sqlite) => sqlite.reads.push(job),
-        }
+        self.inner.threads.looks.push(job);
         answer.blocking_recv().unwrap_or_else(|_gone| Err(StoreError::Closed.into()))
     }
 
@@ -191,9 +168,7 @@ impl Store {
         agent: AgentKey,
         at: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
-        let done = match &self.inner.driver {
-            Open::Sqlite(sqlite) => sqlite.writes.touch(agent.0, at.as_micros()),
-        };
+        let done = self.inner.threads.touches.touch(agent.0, at.as_micros());
         async move { done?.wait().await }
     }
 
@@ -201,13 +176,5 @@ impl Store {
     /// ring for a listener who is not there yet.
     pub fn news(&self) -> Arc<Notify> {
         Arc::clone(&self.inner.news)
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        match &mut self.driver {
-            Open::Sqlite(sqlite) => sqlite.close(),
-        }
     }
 }

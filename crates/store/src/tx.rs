@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::schema::Dialect;
-use crate::sqlite;
 use crate::{Row, StoreError, Value};
+use crate::{postgres, sqlite};
 
 /// A transaction in progress. It is committed when the closure that got it answers `Ok`, and
 /// leaves nothing behind when it answers `Err` or panics.
@@ -23,6 +23,8 @@ pub struct Tx<'c> {
 pub(crate) enum Driver<'c> {
     /// A savepoint, or the whole of a group's transaction.
     Sqlite(sqlite::Session<'c>),
+    /// A serializable transaction.
+    Postgres(postgres::Session<'c>),
 }
 
 impl<'c> Tx<'c> {
@@ -41,6 +43,7 @@ impl<'c> Tx<'c> {
         self.unless_failed()?;
         let outcome = match &mut self.driver {
             Driver::Sqlite(session) => session.execute(sql, values),
+            Driver::Postgres(session) => session.execute(sql, values),
         };
         self.remember(outcome)
     }
@@ -53,6 +56,7 @@ impl<'c> Tx<'c> {
         self.unless_failed()?;
         let outcome = match &mut self.driver {
             Driver::Sqlite(session) => session.query(sql, values),
+            Driver::Postgres(session) => session.query(sql, values),
         };
         let rows = self.remember(outcome)?;
         let sql: Arc<str> = sql.into();
@@ -89,6 +93,7 @@ impl<'c> Tx<'c> {
         self.unless_failed()?;
         let outcome = match &mut self.driver {
             Driver::Sqlite(session) => session.batch(sql),
+            Driver::Postgres(session) => session.batch(sql),
         };
         self.remember(outcome)
     }
@@ -97,6 +102,7 @@ impl<'c> Tx<'c> {
     pub(crate) fn dialect(&self) -> Dialect {
         match &self.driver {
             Driver::Sqlite(_) => Dialect::Sqlite,
+            Driver::Postgres(_) => Dialect::Postgres,
         }
     }
 
@@ -104,6 +110,7 @@ impl<'c> Tx<'c> {
     pub(crate) fn database(&self) -> &str {
         match &self.driver {
             Driver::Sqlite(session) => session.database(),
+            Driver::Postgres(session) => session.database(),
         }
     }
 

@@ -10,6 +10,7 @@ mod host;
 mod invariants;
 mod launcher;
 mod machine;
+mod postgres;
 mod tree;
 
 pub use faults::{Fault, Faults, How, Tail};
@@ -17,4 +18,5 @@ pub use harness::{Depth, World, every_fault_of, every_full_disk_of, run_until_it
 pub use host::{FakeClock, FakeHost, FakeLog};
 pub use launcher::Behaviour;
 pub use machine::{Call, Machine, Program};
+pub use postgres::Postgres;
 pub use tree::{Node, Tree};
