@@ -5,10 +5,14 @@
 mod agents;
 #[path = "conformance/leases.rs"]
 mod leases;
+#[path = "conformance/orders.rs"]
+mod orders;
 #[path = "conformance/rig.rs"]
 mod rig;
 #[path = "conformance/sequencer.rs"]
 mod sequencer;
+#[path = "conformance/singles.rs"]
+mod singles;
 #[path = "conformance/tokens.rs"]
 mod tokens;
 #[path = "conformance/touch.rs"]
