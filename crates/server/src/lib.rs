@@ -14,6 +14,7 @@ mod ca;
 mod config;
 mod error;
 mod files;
+mod gateway;
 mod keys;
 mod limits;
 mod listen;

@@ -36,7 +36,11 @@ const fn route(method: Method, path: &'static str, access: Access) -> Route {
 }
 
 /// Every route of the server.
-pub static ROUTES: &[Route] = &[route(Method::GET, "/health", Access::Anybody)];
+pub static ROUTES: &[Route] = &[
+    route(Method::GET, "/health", Access::Anybody),
+    route(Method::GET, "/agent/v1/ca", Access::Anybody),
+    route(Method::POST, "/agent/v1/enroll", Access::Agent),
+];
 
 /// What a route's caller must be; `None`: the route can't be mounted.
 pub fn access(method: &Method, path: &str) -> Option<Access> {
