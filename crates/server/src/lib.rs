@@ -18,6 +18,7 @@ mod gateway;
 mod keys;
 mod limits;
 mod listen;
+mod login;
 mod permissions;
 mod problem;
 mod process;

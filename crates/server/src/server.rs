@@ -16,7 +16,9 @@ use crate::keys::{Keys, issuer_file};
 use crate::limits::Limiter;
 use crate::routes::Routes;
 use crate::state::{AppState, Shared};
-use crate::{Clock, Config, RealClock, StartError, api, files, gateway, listen, real_world, tls};
+use crate::{
+    Clock, Config, RealClock, StartError, api, files, gateway, listen, login, real_world, tls,
+};
 
 /// How long requests that are under way may take when the server stops.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -79,9 +81,10 @@ impl Server {
         });
         let router = gateway::mount(api::mount(Routes::new(state.clone()))).finish()?;
         let tls = tls::config(shown)?;
+        let first_login = login::first(&state).await?;
         state.tasks.spawn(listen::serve(listener, tls, router, state.clone()));
         tracing::info!(server.address = %address, "server started");
-        Ok(Running { address, first_login: None, state })
+        Ok(Running { address, first_login, state })
     }
 }
 
