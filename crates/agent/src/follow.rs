@@ -16,6 +16,7 @@ use crate::accepted::Accepted;
 use crate::agent::Agent;
 use crate::attempts::{Attempts, Turn};
 use crate::backoff::{jitter, plan_wait};
+use crate::control::side::Side;
 use crate::download::DownloadError;
 use crate::failure::{Failure, chain};
 use crate::install::{Landed, install};
@@ -52,7 +53,9 @@ pub struct Moved {
 /// [`Failure`] when the host can't be used at all; a failing round is logged and repeated.
 pub fn follow(agent: &mut Agent) -> Result<(), Failure> {
     let (mut failures, mut told_ready) = (0, false);
+    let mut side = Side::new(agent);
     while !agent.stop.is_asked() {
+        side.keep(agent);
         let policy = agent.policy();
         if !told_ready && policy.is_ok() {
             // Not before the policy could be read: an agent that can't follow is not ready.
@@ -71,7 +74,7 @@ pub fn follow(agent: &mut Agent) -> Result<(), Failure> {
                 after_failure(agent, failures, &error)
             }
         };
-        rest(agent, wait);
+        rest(agent, &mut side, wait);
     }
     Ok(())
 }
@@ -85,11 +88,12 @@ fn after_failure(agent: &mut Agent, failures: u32, error: &Failure) -> Duration 
 }
 
 /// Waits for the next round; an edited policy ends the wait early.
-fn rest(agent: &Agent, wait: Duration) {
+fn rest(agent: &Agent, side: &mut Side, wait: Duration) {
     let before = edited(agent);
     let until = agent.now().mono.saturating_add(wait);
     crate::memory::give_back_text();
     loop {
+        side.keep(agent);
         let left = until.saturating_sub(agent.now().mono);
         if left.is_zero() || agent.wait(left.min(Duration::from_secs(2))) || edited(agent) != before
         {

@@ -59,6 +59,13 @@ pub struct Taken {
     pub told: bool,
 }
 
+impl Taken {
+    /// Whether nothing more happens to it.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.stand, Stand::Ended(_))
+    }
+}
+
 /// How an order stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
@@ -352,6 +359,19 @@ impl OrderLedger {
         self.with(order, |stand| match stand {
             Stand::Running { since, starts, run: _, release: _ } => {
                 Stand::Running { since, starts, run: None, release: None }
+            }
+            other @ (Stand::Accepted | Stand::Ended(_)) => other,
+        })
+    }
+
+    /// The ledger with the order's start ended in good order, and the order to be begun again: one
+    /// of its runs is through and more are to come, or what hindered it may pass. Only starts that
+    /// were cut are counted.
+    #[must_use]
+    pub fn paused(&self, order: OrderId) -> Self {
+        self.with(order, |stand| match stand {
+            Stand::Running { since, starts: _, run: _, release: _ } => {
+                Stand::Running { since, starts: 0, run: None, release: None }
             }
             other @ (Stand::Accepted | Stand::Ended(_)) => other,
         })

@@ -197,6 +197,7 @@ pub fn enrol(
         left_at: None,
     };
     let files = ControlFiles::of(&agent.home);
+    super::desk::set_up(&agent.home)?;
     files.save_ca(&found.ca)?;
     files.save_order_keys(&keys)?;
     files.save_identity(&identity)?;
