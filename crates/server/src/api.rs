@@ -1,17 +1,105 @@
 //! `/api/v1` and what people and probes ask beside it.
+//!
+//! Invariant: a change and its audit row are one transaction; an order is refused when it is
+//! made, if it can be known that the host would refuse it.
 
-use axum::Json;
+mod about;
+mod agents;
+mod answer;
+mod audit;
+mod body;
+mod call;
+mod events;
+mod files_served;
+mod insight;
+pub(crate) mod library;
+mod once;
+mod openapi;
+mod orders;
+mod pins;
+mod piped;
+mod place;
+mod releases;
+mod tokens;
+
+use handover_model::AgentId;
 use http::Method;
-use serde_json::{Value, json};
+use serde::Deserialize;
 
-use crate::routes::Routes;
+use crate::routes::{Bounds, Routes};
+use call::Call;
 
 /// Mounts every route of the API.
 pub(crate) fn mount(routes: Routes) -> Routes {
-    routes.mount(Method::GET, "/health", health)
+    let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+    let routes = routes
+        .mount(get.clone(), "/healthz", about::healthz)
+        .mount(get.clone(), "/readyz", about::readyz)
+        .mount(get.clone(), "/metrics", about::metrics)
+        .mount(get.clone(), "/repository/metadata/{name}", files_served::metadata)
+        .mount(get.clone(), "/repository/targets/{*path}", files_served::targets)
+        .mount(get.clone(), "/api/v1/openapi.json", openapi::document)
+        .mount(get.clone(), "/api/v1/info", about::info)
+        .mount(get.clone(), "/api/v1/whoami", tokens::whoami)
+        .mount(get.clone(), "/api/v1/tokens", tokens::list)
+        .mount(post.clone(), "/api/v1/tokens", tokens::create)
+        .mount(delete.clone(), "/api/v1/tokens/{token}", tokens::revoke)
+        .mount(get.clone(), "/api/v1/api-tokens", tokens::list_api)
+        .mount(post.clone(), "/api/v1/api-tokens", tokens::create_api)
+        .mount(delete, "/api/v1/api-tokens/{token}", tokens::revoke_api)
+        .mount(get.clone(), "/api/v1/releases", releases::list)
+        .mount(get.clone(), "/api/v1/releases/{component}", releases::show)
+        .mount(get.clone(), "/api/v1/releases/{component}/graph", releases::graph)
+        .mount(post, "/api/v1/repository/publish", library::publish)
+        .mount(get.clone(), "/api/v1/inventory", insight::inventory)
+        .mount(get.clone(), "/api/v1/audit", audit::list)
+        .mount(get.clone(), "/api/v1/audit/checkpoints", audit::checkpoints)
+        .mount(get, "/api/v1/events", events::stream);
+    let stage = "/api/v1/repository/staging/{*path}";
+    mount_agents(routes).mount_with(Bounds::Upload, Method::PUT, stage, library::stage)
 }
 
-/// For probes: the process answers.
-async fn health() -> Json<Value> {
-    Json(json!({ "ok": true }))
+fn mount_agents(routes: Routes) -> Routes {
+    let (get, post) = (Method::GET, Method::POST);
+    let pin = "/api/v1/agents/{agent}/pins/{component}";
+    let clear = "/api/v1/agents/{agent}/quarantine/clear";
+    let available = "/api/v1/agents/{agent}/updates/available";
+    routes
+        .mount(get.clone(), "/api/v1/agents", agents::list)
+        .mount(get.clone(), "/api/v1/agents/{agent}", agents::show)
+        .mount(Method::PATCH, "/api/v1/agents/{agent}", agents::change_labels)
+        .mount(post.clone(), "/api/v1/agents/{agent}/retire", agents::retire)
+        .mount(get.clone(), available, insight::updates)
+        .mount(post.clone(), "/api/v1/agents/{agent}/update", orders::update)
+        .mount(post.clone(), "/api/v1/agents/{agent}/rollback", orders::rollback)
+        .mount(Method::PUT, pin, pins::put)
+        .mount(Method::DELETE, pin, pins::delete)
+        .mount(post.clone(), clear, orders::clear_quarantine)
+        .mount(get.clone(), "/api/v1/agents/{agent}/explain", insight::explain_agent)
+        .mount(get.clone(), "/api/v1/agents/{agent}/timeline", agents::timeline)
+        .mount(get.clone(), "/api/v1/agents/{agent}/reports", agents::reports)
+        .mount(get.clone(), "/api/v1/orders", orders::list)
+        .mount(get, "/api/v1/orders/{order}", orders::show)
+        .mount(post, "/api/v1/orders/{order}/cancel", orders::cancel)
+}
+
+/// A body that says nothing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoFields {}
+
+/// Tells the gateway that something waits for the agent that an answer is about.
+fn changed(call: &Call, answer: &str) {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Whose {
+        Order { agent: AgentId },
+        Agent { id: AgentId },
+    }
+    match serde_json::from_str(answer) {
+        Ok(Whose::Order { agent }) | Ok(Whose::Agent { id: agent }) => {
+            call.state.orders_changed(agent);
+        }
+        Err(_nobodys) => {}
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use handover_model::api::Permission;
+use handover_model::api::{Permission, TokenState};
 use handover_model::wire::secret_digest;
 use handover_model::{Digest, TokenId};
+use handover_store::api_tokens;
 use http::{HeaderMap, header};
 
 use crate::problem::Code;
@@ -67,8 +68,18 @@ pub(crate) async fn authenticate(
     Ok(principal)
 }
 
-async fn find(_state: &AppState, _digest: Digest) -> Result<Option<Principal>, Problem> {
-    Ok(None)
+async fn find(state: &AppState, digest: Digest) -> Result<Option<Principal>, Problem> {
+    let now = state.now().wall;
+    let found = state
+        .store
+        .read(move |tx| api_tokens::by_secret(tx, &digest, now).map_err(Problem::from))
+        .await?;
+    let open = found.filter(|info| info.state == TokenState::Open);
+    Ok(open.map(|info| Principal {
+        token: info.id,
+        name: info.name,
+        permissions: info.permissions,
+    }))
 }
 
 #[cfg(test)]

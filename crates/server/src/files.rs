@@ -47,15 +47,21 @@ pub(crate) fn make_private_dir(path: &Utf8Path) -> Result<(), FileError> {
 
 /// The bytes of a small file; `None` when nothing is there.
 pub(crate) fn read(path: &Utf8Path) -> Result<Option<Vec<u8>>, FileError> {
+    read_up_to(path, LARGEST)
+}
+
+/// The bytes of a file of at most `most` bytes; `None` when nothing is there.
+pub(crate) fn read_up_to(path: &Utf8Path, most: u64) -> Result<Option<Vec<u8>>, FileError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(failed("open", path)(source)),
     };
     let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed("read", path))?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > LARGEST {
-        return Err(failed("read", path)(io::Error::other("larger than 1 MiB")));
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed("read", path))?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > most {
+        let why = format!("larger than {most} bytes");
+        return Err(failed("read", path)(io::Error::other(why)));
     }
     Ok(Some(bytes))
 }
@@ -96,6 +102,31 @@ pub(crate) fn remove(path: &Utf8Path) -> Result<(), FileError> {
         Ok(()) => sync_parent(path),
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(failed("remove", path)(source)),
+    }
+}
+
+/// Makes a directory with its parents, for everybody to read.
+pub(crate) fn make_dirs(path: &Utf8Path) -> Result<(), FileError> {
+    fs::create_dir_all(path).map_err(failed("make directory", path))?;
+    sync_parent(path)
+}
+
+/// Moves a file durably, over what is there; into another file system by copying it.
+pub(crate) fn move_file(from: &Utf8Path, to: &Utf8Path) -> Result<(), FileError> {
+    if let Some(parent) = to.parent() {
+        make_dirs(parent)?;
+    }
+    match fs::rename(from, to) {
+        Ok(()) => sync_parent(to),
+        Err(source) if source.kind() == io::ErrorKind::CrossesDevices => {
+            let name = to.file_name().unwrap_or("file");
+            let aside = to.with_file_name(format!(".aside-{}-{name}", std::process::id()));
+            fs::copy(from, &aside).map_err(failed("copy", from))?;
+            File::open(&aside).and_then(|file| file.sync_all()).map_err(failed("sync", &aside))?;
+            rename(&aside, to)?;
+            remove(from)
+        }
+        Err(source) => Err(failed("move", from)(source)),
     }
 }
 

@@ -35,12 +35,61 @@ const fn route(method: Method, path: &'static str, access: Access) -> Route {
     Route { method, path, access }
 }
 
+const fn get(path: &'static str, permission: Permission) -> Route {
+    route(Method::GET, path, Access::Needs(permission))
+}
+
+const fn post(path: &'static str, permission: Permission) -> Route {
+    route(Method::POST, path, Access::Needs(permission))
+}
+
 /// Every route of the server.
 pub static ROUTES: &[Route] = &[
-    route(Method::GET, "/health", Access::Anybody),
     route(Method::GET, "/agent/v1/ca", Access::Anybody),
     route(Method::POST, "/agent/v1/enroll", Access::Agent),
+    route(Method::GET, "/healthz", Access::Anybody),
+    route(Method::GET, "/readyz", Access::Anybody),
+    get("/metrics", Permission::ServerRead),
+    route(Method::GET, "/repository/metadata/{name}", Access::Anybody),
+    route(Method::GET, "/repository/targets/{*path}", Access::Anybody),
+    route(Method::GET, "/api/v1/openapi.json", Access::Anybody),
+    get("/api/v1/info", Permission::ServerRead),
+    route(Method::GET, "/api/v1/whoami", Access::Known),
+    get("/api/v1/agents", Permission::AgentsRead),
+    get("/api/v1/agents/{agent}", Permission::AgentsRead),
+    route(Method::PATCH, "/api/v1/agents/{agent}", Access::Needs(Permission::AgentsWrite)),
+    post("/api/v1/agents/{agent}/retire", Permission::AgentsWrite),
+    get("/api/v1/agents/{agent}/updates/available", Permission::AgentsRead),
+    post("/api/v1/agents/{agent}/update", Permission::OrdersWrite),
+    post("/api/v1/agents/{agent}/rollback", Permission::OrdersWrite),
+    route(Method::PUT, PIN, Access::Needs(Permission::OrdersWrite)),
+    route(Method::DELETE, PIN, Access::Needs(Permission::OrdersWrite)),
+    post("/api/v1/agents/{agent}/quarantine/clear", Permission::OrdersWrite),
+    get("/api/v1/agents/{agent}/explain", Permission::AgentsRead),
+    get("/api/v1/agents/{agent}/timeline", Permission::AgentsRead),
+    get("/api/v1/agents/{agent}/reports", Permission::AgentsRead),
+    get("/api/v1/orders", Permission::OrdersRead),
+    get("/api/v1/orders/{order}", Permission::OrdersRead),
+    post("/api/v1/orders/{order}/cancel", Permission::OrdersWrite),
+    get("/api/v1/tokens", Permission::TokensRead),
+    post("/api/v1/tokens", Permission::TokensWrite),
+    route(Method::DELETE, "/api/v1/tokens/{token}", Access::Needs(Permission::TokensWrite)),
+    get("/api/v1/api-tokens", Permission::ApiTokens),
+    post("/api/v1/api-tokens", Permission::ApiTokens),
+    route(Method::DELETE, "/api/v1/api-tokens/{token}", Access::Needs(Permission::ApiTokens)),
+    get("/api/v1/releases", Permission::ReleasesRead),
+    get("/api/v1/releases/{component}", Permission::ReleasesRead),
+    get("/api/v1/releases/{component}/graph", Permission::ReleasesRead),
+    route(Method::PUT, STAGING, Access::Needs(Permission::ReleasesPublish)),
+    post("/api/v1/repository/publish", Permission::ReleasesPublish),
+    get("/api/v1/inventory", Permission::AgentsRead),
+    get("/api/v1/audit", Permission::AuditRead),
+    get("/api/v1/audit/checkpoints", Permission::AuditRead),
+    get("/api/v1/events", Permission::EventsRead),
 ];
+
+const PIN: &str = "/api/v1/agents/{agent}/pins/{component}";
+const STAGING: &str = "/api/v1/repository/staging/{*path}";
 
 /// What a route's caller must be; `None`: the route can't be mounted.
 pub fn access(method: &Method, path: &str) -> Option<Access> {
@@ -58,8 +107,8 @@ mod tests {
 
     #[test]
     fn a_route_that_is_not_in_the_table_has_no_access() {
-        assert_eq!(access(&Method::DELETE, "/health"), None);
-        assert_eq!(access(&Method::GET, "/health"), Some(Access::Anybody));
+        assert_eq!(access(&Method::DELETE, "/healthz"), None);
+        assert_eq!(access(&Method::GET, "/healthz"), Some(Access::Anybody));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use handover_model::{IdGen, Timestamp, Version};
 use handover_store::{Database, Options, Store};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -72,6 +72,8 @@ impl Server {
             started_at: now.wall,
             events: watch::Sender::new(0),
             stop: CancellationToken::new(),
+            library: api::library::Library::new(&config),
+            changed: broadcast::Sender::new(4096),
             keys,
             clock,
             ids: IdGen::new(*seed).into(),

@@ -3,12 +3,13 @@
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use handover_model::{IdGen, Now, Timestamp};
+use handover_model::{AgentId, IdGen, Now, Timestamp};
 use handover_store::Store;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::library::Library;
 use crate::keys::Keys;
 use crate::limits::Limiter;
 use crate::{Clock, Config};
@@ -33,6 +34,10 @@ pub struct Shared {
     pub events: watch::Sender<u64>,
     /// Cancelled when the server stops: whoever waits for something stops waiting.
     pub stop: CancellationToken,
+    /// The repository, as it was verified last.
+    pub(crate) library: Library,
+    /// Whose orders or standing were changed by people: the gateway looks at these again.
+    pub(crate) changed: broadcast::Sender<AgentId>,
     pub(crate) keys: Keys,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Mutex<IdGen>,
@@ -64,6 +69,12 @@ impl Shared {
     pub fn mint<T>(&self, make: impl FnOnce(&mut IdGen, Timestamp) -> T) -> T {
         let now = self.clock.now().wall;
         make(&mut self.ids.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+
+    /// Says that a person changed the orders or the standing of an agent.
+    pub(crate) fn orders_changed(&self, agent: AgentId) {
+        // Without a gateway that listens there is nobody to tell.
+        let _heard = self.changed.send(agent);
     }
 
     /// What tokens pin: SHA-256 of the channel CA's certificates, the one in use first.

@@ -26,6 +26,11 @@ pub struct ServerInfo {
     pub at: Timestamp,
     /// SHA-256 of the channel CA's certificates, the one in use first.
     pub ca_pins: Vec<Digest>,
+    /// The public key that signs checkpoints of the audit trail, as in key files: to be kept
+    /// apart, and checked against when the trail is verified.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub checkpoint_key: serde_json::Value,
     /// The repository that it tells agents of.
     pub repository: RepositoryInfo,
 }

@@ -51,7 +51,7 @@ codes! {
     /// `If-Match` is missing.
     MatchNeeded = PRECONDITION_REQUIRED, "if-match", "If-Match is needed";
     /// The same idempotency key came with another request.
-    KeyReused = UNPROCESSABLE_ENTITY, "idempotency-key", "The idempotency key was used for another request";
+    KeyReused = UNPROCESSABLE_ENTITY, "idempotency.other-request", "The idempotency key was used for another request";
     /// The request is understood but asks for something impossible.
     Invalid = UNPROCESSABLE_ENTITY, "invalid", "That can't be done";
     /// The body is too large.
@@ -88,6 +88,90 @@ codes! {
     AgentRetired = GONE, "agent.retired", "The agent was retired";
     /// A report was skipped.
     ReportGap = CONFLICT, "report.gap", "A report is missing";
+    /// The caller takes no JSON.
+    NotAcceptable = NOT_ACCEPTABLE, "not-acceptable", "No type that is asked for is spoken here";
+    /// The range is beyond the file's end.
+    Range = RANGE_NOT_SATISFIABLE, "range", "The range is beyond the end";
+    /// Two machines use the agent's identity.
+    AgentCloned = CONFLICT, "agent.cloned", "The agent's identity is used twice";
+    /// The order runs.
+    OrderRunning = CONFLICT, "order.running", "The order runs";
+    /// The order has ended.
+    OrderEnded = CONFLICT, "order.ended", "The order has ended";
+    /// An order for the same component is open.
+    OrderOpen = CONFLICT, "order.open", "An order for the same component is open";
+    /// The component is at another version than was expected.
+    OrderExpect = CONFLICT, "order.expect", "The host is not as was expected";
+    /// Nothing is in quarantine.
+    OrderNotQuarantined = CONFLICT, "order.not-quarantined", "Nothing of it is in quarantine";
+    /// The host runs that version already.
+    OrderAlreadyThere = CONFLICT, "order.already-there", "That version is there already";
+    /// The release that runs was revoked, and nothing better can be reached.
+    OrderRunningRevoked = CONFLICT, "order.running-revoked", "What runs was revoked";
+    /// A trial is pending on the host.
+    OrderTrialPending = CONFLICT, "order.trial-pending", "A trial is pending";
+    /// The host's clock can't be right.
+    OrderClockOff = CONFLICT, "order.clock-off", "The host's clock is off";
+    /// The repository has no such component.
+    OrderNotOffered = UNPROCESSABLE_ENTITY, "order.not-offered", "No release of it is offered";
+    /// Not for this platform.
+    OrderPlatformMissing = UNPROCESSABLE_ENTITY, "order.platform-missing", "It is not offered for the platform";
+    /// The host's channel is empty.
+    OrderChannelEmpty = UNPROCESSABLE_ENTITY, "order.channel-empty", "The channel is empty";
+    /// There is no such version for the host.
+    OrderNoSuchRelease = UNPROCESSABLE_ENTITY, "order.no-such-release", "That version is not offered";
+    /// Newer programs alone can read it.
+    OrderTooNew = CONFLICT, "order.too-new", "It is too new for this program";
+    /// The host's own pin excludes it.
+    OrderPinned = CONFLICT, "order.pinned", "The host's pin excludes it";
+    /// The control plane's pin excludes it.
+    OrderControlPinned = CONFLICT, "order.control-pinned", "The control plane's pin excludes it";
+    /// It failed on the host.
+    OrderQuarantined = CONFLICT, "order.quarantined", "It is in quarantine on the host";
+    /// Its keyholders revoked it.
+    OrderRevoked = CONFLICT, "order.revoked", "It was revoked";
+    /// Below the host's floor.
+    OrderBelowFloor = CONFLICT, "order.below-floor", "It is below the host's floor";
+    /// No way leads there.
+    OrderNoPath = CONFLICT, "order.no-path", "No way leads there";
+    /// Going back that far needs a permit.
+    OrderNeedsPermit = CONFLICT, "order.needs-permit", "It needs a signed permit";
+    /// It is kept on the host.
+    OrderKeptHere = CONFLICT, "order.kept-here", "It is kept on the host: roll back to it";
+    /// Nothing is kept to go back to.
+    OrderNothingKept = CONFLICT, "order.nothing-kept", "Nothing is kept to go back to";
+    /// That version is not kept.
+    OrderNotKept = CONFLICT, "order.not-kept", "That version is not kept on the host";
+    /// The host's launcher is too old for it.
+    OrderLauncherTooOld = CONFLICT, "order.launcher-too-old", "The host's launcher is too old";
+    /// The host would refuse it for another reason.
+    OrderRefused = CONFLICT, "order.refused", "The host would refuse it";
+    /// The repository is on another file server.
+    RepositoryElsewhere = CONFLICT, "repository.elsewhere", "The repository is not kept here";
+    /// Nothing is staged.
+    NothingStaged = CONFLICT, "repository.nothing-staged", "Nothing is staged";
+    /// The first publication has to say which root is trusted.
+    RootNeeded = CONFLICT, "repository.root-needed", "The root to trust has to be named";
+    /// Another root than the one that is pinned.
+    OtherRoot = CONFLICT, "repository.other-root", "Another root is pinned";
+    /// A package that is offered is not there.
+    TargetMissing = CONFLICT, "repository.target-missing", "A package is missing";
+    /// What is staged does not verify.
+    RepositoryRefused = UNPROCESSABLE_ENTITY, "repository.refused", "The repository does not verify";
+    /// A signing key was sent.
+    PrivateKey = UNPROCESSABLE_ENTITY, "repository.private-key", "Private keys are refused";
+    /// Events that are asked for are not kept any more.
+    EventsGone = GONE, "events.gone", "Events were forgotten";
+}
+
+impl Code {
+    /// The problem of an order that the host would refuse, by the host's own code.
+    pub(crate) fn of_refusal(code: &str) -> Self {
+        let found = Self::ALL
+            .iter()
+            .find(|one| one.as_str().strip_prefix("order.").is_some_and(|rest| rest == code));
+        found.copied().unwrap_or(Self::OrderRefused)
+    }
 }
 
 #[cfg(test)]
