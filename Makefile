@@ -11,8 +11,8 @@ test: ## all tests that need neither root nor a network
 test-hosts: ## real Debian hosts with systemd, and faults from outside; needs root
 	cargo xtask hosts && cargo xtask campaign --sample 24
 
-bench: ## measure the budgets, each beside its peer, into docs/benchmarks.md
-	cargo run --release --package handover-bench
+bench: ## measure the budgets, each beside its peer, into docs/benchmarks.md (ONLY=host|chain|control)
+	cargo run --release --package handover-bench -- $(if $(ONLY),--only $(ONLY))
 
 lint: ## formatting, clippy, the crate map, the repository's hygiene, the documentation's links
 	cargo fmt --all --check && cargo clippy --workspace --all-targets -- --deny warnings

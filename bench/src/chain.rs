@@ -30,7 +30,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
             what,
             found: ms(took),
             aim,
-            is_met: took <= Duration::from_micros(limit),
+            is_met: Some(took <= Duration::from_micros(limit)),
             beside: format!(
                 "{SIGNATURES} bare Ed25519 verifications: {}; {}",
                 ms(bare),

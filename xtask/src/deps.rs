@@ -85,6 +85,7 @@ const MAP: &[Row] = &[
             "handover-agent",
             "handover-store",
             "handover-server",
+            "handover-testkit",
         ],
     },
     Row { package: "handover-sample-web", may: &[] },

@@ -1,0 +1,139 @@
+//! Virtual agents: everything about one follows from its number, so that the process that
+//! prepares the database and the one that makes the load agree without a word.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use handover_model::wire::{
+    HostState, PROTOCOL, PROTOCOL_HEADER, Place, SyncRequest, machine_digest,
+};
+use handover_model::{AgentId, Digest, IdGen, Millis, SessionId, Timestamp};
+use serde_json::json;
+
+/// The path of check-ins.
+const SYNC: &str = "/agent/v1/sync";
+/// The first request's number: as long in digits as the last one's, so that it is patched in.
+const FIRST: u64 = 1_000_000;
+/// When virtual agents were made.
+const MADE: i64 = 1_800_000_000_000_000;
+
+/// One virtual agent.
+#[derive(Debug, Clone)]
+pub(crate) struct Virtual {
+    /// Its id.
+    pub(crate) id: AgentId,
+    /// Its bearer secret, as long as a real one.
+    pub(crate) secret: String,
+    /// The life of its process.
+    pub(crate) session: SessionId,
+    /// Its machine.
+    pub(crate) machine: Digest,
+}
+
+impl Virtual {
+    /// The agent of that number.
+    pub(crate) fn of(number: u32) -> Self {
+        let seed = |what: &str| Digest::of(format!("virtual {what} {number}").as_bytes());
+        let made = Timestamp::from_micros(MADE);
+        Self {
+            id: AgentId::mint(&mut IdGen::new(*seed("id").as_bytes()), made),
+            secret: BASE64.encode(seed("secret").as_bytes()),
+            session: SessionId::mint(&mut IdGen::new(*seed("session").as_bytes()), made),
+            machine: machine_digest(&seed("machine").to_string()),
+        }
+    }
+}
+
+/// How every virtual host stands: two components, as a host has them after its first updates.
+pub(crate) fn state() -> anyhow::Result<HostState> {
+    let release =
+        |version: &str| json!({ "version": version, "digest": Digest::of(version.as_bytes()) });
+    let component = |name: &str, version: &str| {
+        json!({
+            "component": name, "current": release(version), "sequence": 7,
+            "proof": {
+                "release": release(version), "executable": Digest::of(name.as_bytes()),
+                "proved": true, "pid": 4242, "ready": true, "boot": "boot",
+            },
+            "mode": "automatic", "channel": "stable",
+        })
+    };
+    Ok(serde_json::from_value(json!({
+        "name": "host", "platform": "linux-x86_64", "agent_version": "0.1.0", "boot": "boot",
+        "facts": { "os": "debian 13" },
+        "components": [component("handover-agent", "0.1.0"), component("web", "1.0.0")],
+    }))?)
+}
+
+/// A check-in as it stands on the wire, made once and numbered anew for each use.
+#[derive(Debug)]
+pub(crate) struct CheckIn {
+    bytes: Vec<u8>,
+    number_at: usize,
+    number: u64,
+}
+
+impl CheckIn {
+    /// What the agent of that number sends when it has nothing to report and holds the state
+    /// report `state` for sent.
+    pub(crate) fn of(number: u32, state: Digest, wait: Millis) -> anyhow::Result<Self> {
+        let agent = Virtual::of(number);
+        let body = serde_json::to_string(&SyncRequest {
+            session: agent.session,
+            number: FIRST,
+            machine: agent.machine,
+            agent_version: "0.1.0".parse()?,
+            state: Some(state),
+            place: None::<Place>,
+            order_keys: 1,
+            ca: 1,
+            reports: Vec::new(),
+            wait,
+        })?;
+        let text = format!(
+            "POST {SYNC} HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n\
+             user-agent: handover-agent/0.1.0\r\nauthorization: Bearer {}\r\n\
+             {PROTOCOL_HEADER}: {PROTOCOL}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            agent.secret,
+            body.len()
+        );
+        let mark = format!("\"number\":{FIRST}");
+        let number_at = text.rfind(&mark).map_or(0, |at| at + "\"number\":".len());
+        Ok(Self { bytes: text.into_bytes(), number_at, number: FIRST })
+    }
+
+    /// The bytes, under the next number.
+    pub(crate) fn next(&mut self) -> &[u8] {
+        let mut rest = self.number;
+        let digits = self.bytes.iter_mut().skip(self.number_at).take(7);
+        for digit in digits.rev() {
+            *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+            rest /= 10;
+        }
+        self.number += 1;
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_in_is_numbered_anew_and_stays_what_the_protocol_has() {
+        let mut check_in = CheckIn::of(3, Digest::of(b"state"), Millis(0)).unwrap();
+        for number in [FIRST, FIRST + 1] {
+            let text = String::from_utf8(check_in.next().to_vec()).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.ends_with(&format!("content-length: {}", body.len())));
+            let request: SyncRequest = serde_json::from_str(body).unwrap();
+            assert_eq!(request.number, number);
+            assert_eq!(request.session, Virtual::of(3).session);
+        }
+    }
+
+    #[test]
+    fn the_state_of_a_virtual_host_is_one_that_the_protocol_has() {
+        assert_eq!(state().unwrap().components.len(), 2);
+    }
+}
