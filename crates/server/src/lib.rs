@@ -23,6 +23,7 @@ mod permissions;
 mod problem;
 mod process;
 mod real_world;
+mod reconcile;
 mod routes;
 mod server;
 mod state;

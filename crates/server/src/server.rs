@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use handover_model::{IdGen, Timestamp, Version};
+use handover_model::{IdGen, SessionId, Timestamp, Version};
 use handover_store::{Database, Options, Store};
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
@@ -17,7 +17,8 @@ use crate::limits::Limiter;
 use crate::routes::Routes;
 use crate::state::{AppState, Shared};
 use crate::{
-    Clock, Config, RealClock, StartError, api, files, gateway, listen, login, real_world, tls,
+    Clock, Config, RealClock, StartError, api, files, gateway, listen, login, real_world,
+    reconcile, tls,
 };
 
 /// How long requests that are under way may take when the server stops.
@@ -66,7 +67,10 @@ impl Server {
         let names = names(&config);
         let leaf = keys.channel.authorities().issuer().issue(&names, now.wall)?;
         let shown = tls::Shown::new(leaf.certified);
+        let mut ids = IdGen::new(*seed);
+        let holder = SessionId::mint(&mut ids, now.wall);
         let state = AppState::new(Shared {
+            holder,
             public_url: public_url(&config, address),
             store,
             started_at: now.wall,
@@ -76,7 +80,7 @@ impl Server {
             changed: broadcast::Sender::new(4096),
             keys,
             clock,
-            ids: IdGen::new(*seed).into(),
+            ids: ids.into(),
             limiter: Limiter::new(&config.limits, now.mono),
             tasks: TaskTracker::new(),
             config,
@@ -84,6 +88,7 @@ impl Server {
         let router = gateway::mount(api::mount(Routes::new(state.clone()))).finish()?;
         let tls = tls::config(shown)?;
         let first_login = login::first(&state).await?;
+        reconcile::start(&state).await?;
         state.tasks.spawn(listen::serve(listener, tls, router, state.clone()));
         tracing::info!(server.address = %address, "server started");
         Ok(Running { address, first_login, state })

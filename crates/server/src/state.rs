@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use handover_model::{AgentId, IdGen, Now, Timestamp};
+use handover_model::{AgentId, IdGen, Now, SessionId, Timestamp};
 use handover_store::Store;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,8 @@ pub struct Shared {
     pub(crate) library: Library,
     /// Whose orders or standing were changed by people: the gateway looks at these again.
     pub(crate) changed: broadcast::Sender<AgentId>,
+    /// This life of this replica, for leases.
+    pub(crate) holder: SessionId,
     pub(crate) keys: Keys,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Mutex<IdGen>,

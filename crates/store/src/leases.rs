@@ -68,6 +68,16 @@ pub fn release(tx: &mut Tx<'_>, lease: &Lease) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Ends every lease: for whoever knows that no other replica lives, as the holder of a SQLite
+/// file's lock does. Fences go on counting.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn end_all(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    tx.execute("UPDATE leases SET until = 0", &[])?;
+    Ok(())
+}
+
 impl Tx<'_> {
     /// Makes sure that `lease` was not taken over. Together with the transaction it keeps a
     /// holder who slept through its lease from writing.

@@ -142,14 +142,14 @@ pub fn open_of(tx: &mut Tx<'_>, agent: AgentKey) -> Result<Vec<Order>, StoreErro
     tx.query(&sql, params![agent.0])?.iter().map(read).collect()
 }
 
-/// Open orders whose time is over at `now`, the most overdue first.
+/// Orders whose time is over at `now` and that nobody came for, the most overdue first. What was
+/// handed out is left to the host's own word.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn overdue(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> Result<Vec<Order>, StoreError> {
     let sql = format!(
-        "{SELECT} AND o.ended_at IS NULL AND o.expires_at <= $1 \
-         AND o.state IN ('pending', 'handed_out', 'accepted', 'cancelling') \
+        "{SELECT} AND o.ended_at IS NULL AND o.expires_at <= $1 AND o.state = 'pending' \
          ORDER BY o.expires_at, o.key LIMIT $2"
     );
     tx.query(&sql, params![now, limit])?.iter().map(read).collect()
