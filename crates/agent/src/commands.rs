@@ -1,6 +1,7 @@
 //! What each command does: straight-line use of the modules below, and printing.
 
 mod ask;
+mod control;
 mod doctor;
 mod enroll;
 mod explain;

@@ -5,6 +5,7 @@
 //! Locks are not looked for: they die with their holders (`flock(2)`).
 
 mod components;
+mod control;
 mod host;
 mod trust;
 
@@ -43,6 +44,7 @@ pub fn examine(agent: &Agent, mend: bool) -> Vec<Finding> {
     host::examine(&mut examination);
     trust::examine(&mut examination);
     components::examine(&mut examination);
+    control::examine(&mut examination);
     examination.findings
 }
 

@@ -249,7 +249,7 @@ impl Fetcher {
         let until = call.answer.unwrap_or(self.limits.answer).saturating_add(self.limits.small);
         let until = self.clock.now().mono.saturating_add(until);
         let (url, most) = (call.url.clone(), call.most);
-        let (head, answer) = self.send(call, self.limits.stall)?;
+        let (head, answer) = self.send(call, self.limits.stall, Some(self.limits.small))?;
         let body = self.drain(answer, &url, most, until)?;
         Ok(Reply { status: head.status.as_u16(), body, url, headers: head.headers })
     }
@@ -260,7 +260,7 @@ impl Fetcher {
     /// # Errors
     /// Any [`CallError`].
     pub fn stream(&self, call: Call, silence: Duration) -> Result<Answer, CallError> {
-        let (_, mut answer) = self.send(call, silence)?;
+        let (_, mut answer) = self.send(call, silence, None)?;
         answer.allow(silence, 1, self.clock.now().mono);
         Ok(answer)
     }
@@ -269,11 +269,12 @@ impl Fetcher {
         &self,
         mut call: Call,
         silence: Duration,
+        whole: Option<Duration>,
     ) -> Result<(ureq::http::response::Parts, Answer), CallError> {
         let mut request = call.head()?;
         let waits = call.answer.unwrap_or(self.limits.answer);
         let response = match std::mem::replace(&mut call.sent, Sent::Nothing) {
-            Sent::Nothing => self.run(request, waits, silence),
+            Sent::Nothing => self.run(request, waits, silence, whole),
             Sent::Json(bytes) if bytes.len() > MOST_SENT => {
                 let what = "the request is larger than any server takes";
                 return Err(CallError::Unsendable { url: call.url, what });
@@ -281,9 +282,9 @@ impl Fetcher {
             Sent::Json(bytes) => {
                 let json = HeaderValue::from_static("application/json");
                 request.headers_mut().insert(CONTENT_TYPE, json);
-                self.run(request.map(|()| bytes), waits, silence)
+                self.run(request.map(|()| bytes), waits, silence, whole)
             }
-            Sent::File(file) => self.run(request.map(|()| file), waits, silence),
+            Sent::File(file) => self.run(request.map(|()| file), waits, silence, whole),
         };
         let (head, body) =
             response.map_err(|source| FetchError::from_ureq(&call.url, source))?.into_parts();
@@ -301,11 +302,13 @@ impl Fetcher {
         request: Request<S>,
         answer: Duration,
         silence: Duration,
+        whole: Option<Duration>,
     ) -> Result<Response<Body>, ureq::Error> {
         let request = self
             .agent
             .configure_request(request)
             .timeout_recv_response(Some(answer))
+            .timeout_recv_body(whole)
             // Each read waits while the head is awaited too.
             .timeout_per_read(Some(answer.max(silence)))
             .build();

@@ -23,7 +23,7 @@ pub const ORDERS_KEPT: usize = 1000;
 /// How many orders may wait at once.
 pub const MOST_OPEN: usize = 64;
 /// How often an order may be begun: a start that is cut before it did anything is made again.
-pub const MOST_STARTS: u32 = 3;
+pub const MOST_STARTS: u32 = 5;
 /// How many cancels of orders that never came are remembered.
 const CANCELS_KEPT: usize = 100;
 /// The most characters of an order's reason that are kept.

@@ -4,6 +4,7 @@ use handover_engine::choose::Choice;
 use handover_model::ComponentName;
 use serde::Serialize;
 
+use super::control::{OrderSeen, order_words, orders_of};
 use super::print::{Printer, field};
 use super::status::{ComponentStatus, component_words, look_at, news_words};
 use crate::agent::Agent;
@@ -27,6 +28,8 @@ struct Explained {
     offers: Vec<OfferSeen>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<AttemptsSeen>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    orders: Vec<OrderSeen>,
 }
 
 #[derive(Serialize)]
@@ -68,6 +71,7 @@ pub(super) fn explain(
         notes: Vec::new(),
         offers: Vec::new(),
         attempts: attempts_seen(agent, name)?,
+        orders: orders_of(agent, name),
         news,
     };
     match known {
@@ -177,6 +181,8 @@ fn words(explained: &Explained) -> String {
     if !offers.is_empty() {
         add("offered", &offers.join(", "));
     }
+    let orders = order_words(&explained.orders);
     add("metadata", &news_words(&explained.news));
+    text.push_str(&orders);
     text
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use handover_model::{ComponentName, Slots};
 use serde::Serialize;
 
+use super::control;
 use super::print::{Printer, field};
 use crate::agent::Agent;
 use crate::failure::{Exit, Failure, chain};
@@ -19,6 +20,8 @@ pub(super) struct HostStatus {
     pub(super) root: String,
     pub(super) repository: String,
     pub(super) news: News,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) control: Option<control::ControlStatus>,
     pub(super) components: Vec<ComponentStatus>,
 }
 
@@ -129,6 +132,7 @@ pub(super) fn look(agent: &Agent) -> Result<HostStatus, Failure> {
         root: agent.home.root().to_string(),
         repository: policy.repository.metadata.clone(),
         news: News::load(agent)?,
+        control: control::look(agent),
     })
 }
 
@@ -244,6 +248,9 @@ fn words(host: &HostStatus) -> String {
     text.push_str(&field("root", &host.root));
     text.push_str(&field("repository", &host.repository));
     text.push_str(&field("metadata", &news_words(&host.news)));
+    if let Some(seen) = &host.control {
+        text.push_str(&control::words(seen));
+    }
     if host.components.is_empty() {
         text.push_str("\nno components: add some to policy.yaml\n");
     }

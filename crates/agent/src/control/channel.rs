@@ -20,6 +20,8 @@ const LARGEST_ANSWER: u64 = 1024 * 1024;
 const LARGEST_CA: u64 = 64 * 1024;
 /// How long an idle connection is kept: longer than any usual time between two syncs.
 const KEPT: Duration = Duration::from_mins(5);
+/// The longest that an answer may take once it began.
+const WHOLE: Duration = Duration::from_secs(15);
 /// What an answer may take beyond the time that it was asked to wait.
 const MARGIN: Duration = Duration::from_secs(20);
 
@@ -124,7 +126,7 @@ fn client(url: &str, roots: Roots, clock: &Arc<dyn Clock>) -> Result<Fetcher, Fe
         return Err(FetchError::BadAddress { url: url.chars().take(200).collect(), what });
     }
     let options = Options {
-        limits: Limits::default(),
+        limits: Limits { small: WHOLE, ..Limits::default() },
         roots,
         kept: KEPT,
         buffer: 16 * 1024,

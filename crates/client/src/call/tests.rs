@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::*;
 use crate::fetch::Limits;
 use crate::fetch::hostile::{Answerer, Hostile, pour, sit};
-use crate::real_world::RealClock;
+use crate::real_world::{Clock as _, RealClock};
 
 fn quick() -> Limits {
     Limits {
@@ -110,6 +110,18 @@ fn a_long_poll_outwaits_the_usual_silence_and_a_silent_server_does_not() {
     let call = Call::get(server.base.clone()).answered_within(Duration::from_secs(20));
     assert_eq!(client(&server).call(call).unwrap().body, b"{}");
     assert_eq!(failing(Box::new(|_, stream| sit(stream))).code(), "fetch.stalled");
+}
+
+#[test]
+fn a_body_that_stops_behind_a_long_poll_is_given_up_soon() {
+    let server = Hostile::serve(Box::new(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{");
+        sit(stream);
+    }));
+    let clock = RealClock::start();
+    let call = Call::get(server.base.clone()).answered_within(Duration::from_mins(5));
+    assert_eq!(client(&server).call(call).unwrap_err().code(), "fetch.stalled");
+    assert!(clock.now().mono < Duration::from_mins(1));
 }
 
 #[test]
