@@ -103,6 +103,19 @@ pub fn revoke(
     Ok(())
 }
 
+/// Revokes every token that is not revoked, and returns how many: after a restore, those that
+/// were revoked since the backup would be valid again.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn revoke_all(tx: &mut Tx<'_>, now: Timestamp) -> Result<u64, StoreError> {
+    tx.execute(
+        "UPDATE api_tokens SET revoked_at = $1, generation = generation + 1 \
+         WHERE revoked_at IS NULL",
+        params![now],
+    )
+}
+
 fn read(row: &Row, now: Timestamp) -> Result<ApiTokenInfo, StoreError> {
     let (expires, revoked_at): (Option<Timestamp>, Option<Timestamp>) = (row.get(6)?, row.get(7)?);
     let state = if revoked_at.is_some() {

@@ -12,6 +12,8 @@
 pub mod agents;
 pub mod api_tokens;
 pub mod audit;
+pub mod backup;
+pub mod check;
 mod database;
 pub mod documents;
 mod error;
@@ -23,6 +25,8 @@ pub mod meta;
 pub mod orders;
 mod page;
 pub mod pins;
+#[cfg(test)]
+mod plans;
 mod postgres;
 mod real_world;
 pub mod reports;
@@ -31,6 +35,7 @@ pub mod sequencer;
 pub mod settings;
 mod sqlite;
 mod store;
+mod tables;
 mod threads;
 pub mod tokens;
 mod touch;

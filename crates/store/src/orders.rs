@@ -149,7 +149,7 @@ pub fn open_of(tx: &mut Tx<'_>, agent: AgentKey) -> Result<Vec<Order>, StoreErro
 /// [`StoreError`].
 pub fn overdue(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> Result<Vec<Order>, StoreError> {
     let sql = format!(
-        "{SELECT} AND o.ended_at IS NULL AND o.expires_at <= $1 AND o.state = 'pending' \
+        "{SELECT} AND o.expires_at <= $1 AND o.state = 'pending' \
          ORDER BY o.expires_at, o.key LIMIT $2"
     );
     tx.query(&sql, params![now, limit])?.iter().map(read).collect()

@@ -22,8 +22,8 @@ const WRITERS: usize = 8;
 /// How many threads read.
 const READERS: usize = 4;
 
-/// Which server migrates when several start at once: `pg_advisory_xact_lock` of "hndo".
-const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(1752065135)";
+/// Which server migrates when several start at once: a lock on "hndo".
+const SET_UP_LOCK: &str = "SELECT pg_advisory_xact_lock(1752065135)";
 
 /// Opens the database for a server: migrates it, unless `beside` says that another program does,
 /// and starts the threads.
@@ -44,35 +44,46 @@ pub(crate) fn open(
         }
         schema::check_program(&found, &options.program, &database)?;
     } else {
-        prepare(&mut link, options)?;
+        in_first_transaction(&mut link, &mut |tx| schema::migrate(tx, options))?;
     }
     let mut threads = Threads::new(true, None);
     let mut first = Some(link);
     for _ in 0..WRITERS {
         let mut worker = worker::Worker::new(Arc::clone(&target), first.take(), Arc::clone(news));
         let queue = Arc::clone(&threads.changes);
-        threads.start("store-write", &database, move || worker.write(&queue))?;
+        threads.start_writer(&database, move || worker.write(&queue))?;
     }
     for _ in 0..READERS {
         let mut worker = worker::Worker::new(Arc::clone(&target), None, Arc::clone(news));
         let queue = Arc::clone(&threads.looks);
-        threads.start("store-read", &database, move || worker.read(&queue))?;
+        threads.start_reader(&database, move || worker.read(&queue))?;
     }
     let mut worker = worker::Worker::new(target, None, Arc::clone(news));
     let queue = Arc::clone(&threads.touches);
-    threads.start("store-touch", &database, move || worker.touch(&queue))?;
+    threads.start_writer(&database, move || worker.touch(&queue))?;
     Ok(threads)
 }
 
-/// Migrates; of several servers that start at once, one.
-fn prepare(link: &mut Link, options: &Options) -> Result<(), StoreError> {
+/// Runs `body` in a transaction that no other server's set-up runs beside: what it writes is
+/// there whole or not at all.
+pub(crate) fn set_up(
+    url: &str,
+    options: &Options,
+    body: &mut dyn FnMut(&mut Tx<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let database = Database::Postgres(url.to_owned()).to_string();
+    let mut link = Link::connect(Arc::new(tls::target(url, &database, options)?))?;
+    in_first_transaction(&mut link, body)
+}
+
+fn in_first_transaction(
+    link: &mut Link,
+    body: &mut dyn FnMut(&mut Tx<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     link.batch("BEGIN")?;
     let mut tx = Tx::new(Driver::Postgres(Session::new(link)));
-    let migrated = tx
-        .batch(MIGRATION_LOCK)
-        .and_then(|()| schema::migrate(&mut tx, options.upto, &options.program, options.now));
-    match migrated {
-        Ok(_) => link.batch("COMMIT"),
+    match tx.batch(SET_UP_LOCK).and_then(|()| body(&mut tx)) {
+        Ok(()) => link.batch("COMMIT"),
         Err(error) => {
             // The error that led here is the one to report.
             let _ = link.batch("ROLLBACK");

@@ -4,8 +4,9 @@
 //! Invariant: a schema expands, and contracts a release later, so that the program before still
 //! runs on it. `oldest_program` in `meta` says how far back that goes.
 
-use handover_model::{Timestamp, Version};
+use handover_model::Version;
 
+use crate::store::Options;
 use crate::{StoreError, Tx, params};
 
 /// What differs between the databases.
@@ -108,16 +109,14 @@ pub(crate) fn find(tx: &mut Tx<'_>) -> Result<Found, StoreError> {
     Ok(Found { number, oldest_program })
 }
 
-/// Brings the schema to `upto`, or leaves a newer one that still serves `program` as it is.
-pub(crate) fn migrate(
-    tx: &mut Tx<'_>,
-    upto: i64,
-    program: &Version,
-    now: Timestamp,
-) -> Result<Found, StoreError> {
+/// Brings the schema to where `options` says, or leaves a newer one that still serves this
+/// program as it is.
+pub(crate) fn migrate(tx: &mut Tx<'_>, options: &Options) -> Result<(), StoreError> {
+    let (program, now) = (&options.program, options.now);
     let found = find(tx)?;
     check_program(&found, program, tx.database())?;
-    let todo = MIGRATIONS.iter().filter(|one| one.number > found.number && one.number <= upto);
+    let todo =
+        MIGRATIONS.iter().filter(|one| one.number > found.number && one.number <= options.upto);
     for migration in todo {
         tx.batch(&migration.sql(tx.dialect()))?;
         tx.execute(
@@ -131,7 +130,7 @@ pub(crate) fn migrate(
             params![migration.oldest_program],
         )?;
     }
-    find(tx)
+    Ok(())
 }
 
 /// The newest schema that this program knows.

@@ -30,11 +30,35 @@ pub(crate) fn open(
     options: &Options,
     news: &Arc<Notify>,
 ) -> Result<Threads, StoreError> {
+    let (writer, lock) = set_up(path, options, &mut |tx| schema::migrate(tx, options))?;
+    start(path, &format!("sqlite:{path}"), options, news, writer, Some(lock))
+}
+
+/// Locks `path`, makes sure that it is ours or empty, and runs `body` in its first transaction:
+/// what it writes is there whole or not at all.
+pub(crate) fn set_up(
+    path: &Utf8Path,
+    options: &Options,
+    body: &mut dyn FnMut(&mut Tx<'_>) -> Result<(), StoreError>,
+) -> Result<(Connection, File), StoreError> {
     let database = format!("sqlite:{path}");
     let lock = lock(path, &database)?;
-    let writer = connect(path, &database, options)?;
-    prepare(&writer, &database, options)?;
-    start(path, &database, options, news, writer, Some(lock))
+    let connection = connect(path, &database, options)?;
+    check_ours(&connection, &database)?;
+    let failed = |error| classify(&database, "setting up", error);
+    connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+    let done = body(&mut Tx::new(Driver::Sqlite(Session::new(&connection, &database))));
+    let done = done.and_then(|()| {
+        connection
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .and_then(|()| connection.execute_batch("COMMIT"))
+            .map_err(failed)
+    });
+    if !connection.is_autocommit() {
+        // The error that led here is the one to report.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    done.map(|()| (connection, lock))
 }
 
 /// Opens `path` beside a server that may be running: no lock, no migration.
@@ -73,11 +97,11 @@ fn start(
             .map_err(|error| classify(database, "PRAGMA query_only", error))?;
         let (queue, name) = (Arc::clone(&threads.looks), database.to_owned());
         let read = move || writer::read(&connection, &name, &queue);
-        threads.start("store-read", database, read)?;
+        threads.start_reader(database, read)?;
     }
     let (queue, news) = (Arc::clone(&threads.changes), Arc::clone(news));
     let writer = writer::Writer::new(writer, database.to_owned(), news);
-    threads.start("store-write", database, move || writer.run(&queue))?;
+    threads.start_writer(database, move || writer.run(&queue))?;
     Ok(threads)
 }
 
@@ -138,11 +162,19 @@ pub(crate) fn connect(
             }
         })?;
     }
+    if let Some(most) = options.most_bytes {
+        let size: i64 =
+            connection.query_row("PRAGMA page_size", [], |row| row.get(0)).map_err(failed)?;
+        let pages = i64::try_from(most).unwrap_or(i64::MAX) / size.max(1);
+        connection
+            .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+            .map_err(failed)?;
+    }
     Ok(connection)
 }
 
-/// Makes sure that the file is ours, and migrates it.
-fn prepare(connection: &Connection, database: &str, options: &Options) -> Result<(), StoreError> {
+/// Refuses another program's file.
+pub(crate) fn check_ours(connection: &Connection, database: &str) -> Result<(), StoreError> {
     let failed = |error| classify(database, "looking at the schema", error);
     let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed);
     let id = number("PRAGMA application_id")?;
@@ -153,18 +185,5 @@ fn prepare(connection: &Connection, database: &str, options: &Options) -> Result
             why: "it is another program's SQLite file",
         });
     }
-    connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
-    let mut tx = Tx::new(Driver::Sqlite(Session::new(connection, database)));
-    let migrated =
-        schema::migrate(&mut tx, options.upto, &options.program, options.now).and_then(|_| {
-            connection
-                .pragma_update(None, "application_id", APPLICATION_ID)
-                .and_then(|()| connection.execute_batch("COMMIT"))
-                .map_err(failed)
-        });
-    if !connection.is_autocommit() {
-        // The error that led here is the one to report.
-        let _ = connection.execute_batch("ROLLBACK");
-    }
-    migrated
+    Ok(())
 }

@@ -21,6 +21,8 @@ pub struct Options {
     pub now: Timestamp,
     /// How long to wait for another program's lock before saying `Locked`.
     pub busy: Duration,
+    /// The most bytes that a SQLite file may grow to; `None`: what its disk has.
+    pub most_bytes: Option<u64>,
     /// The newest migration to run.
     pub(crate) upto: i64,
 }
@@ -28,7 +30,13 @@ pub struct Options {
 impl Options {
     /// The usual: five seconds of patience, and the newest schema.
     pub fn new(program: Version, now: Timestamp) -> Self {
-        Self { program, now, busy: Duration::from_secs(5), upto: schema::newest() }
+        Self {
+            program,
+            now,
+            busy: Duration::from_secs(5),
+            most_bytes: None,
+            upto: schema::newest(),
+        }
     }
 }
 
@@ -44,6 +52,7 @@ struct Inner {
     threads: Threads,
     news: Arc<Notify>,
     database: Database,
+    options: Options,
 }
 
 impl Store {
@@ -60,7 +69,8 @@ impl Store {
             Database::Sqlite(path) => sqlite::open(path, options, &news)?,
             Database::Postgres(url) => postgres::open(url, options, false, &news)?,
         };
-        Ok(Self { inner: Arc::new(Inner { threads, news, database: database.clone() }) })
+        let (database, options) = (database.clone(), options.clone());
+        Ok(Self { inner: Arc::new(Inner { threads, news, database, options }) })
     }
 
     /// Opens `database` beside a server that may be using it, for tools: no lock, no migration.
@@ -73,7 +83,13 @@ impl Store {
             Database::Sqlite(path) => sqlite::attach(path, options, &news)?,
             Database::Postgres(url) => postgres::open(url, options, true, &news)?,
         };
-        Ok(Self { inner: Arc::new(Inner { threads, news, database: database.clone() }) })
+        let (database, options) = (database.clone(), options.clone());
+        Ok(Self { inner: Arc::new(Inner { threads, news, database, options }) })
+    }
+
+    /// How it was opened.
+    pub(crate) fn options(&self) -> &Options {
+        &self.inner.options
     }
 
     /// Which database it is.

@@ -16,43 +16,55 @@ pub(crate) struct Threads {
     pub(crate) looks: Arc<Queue>,
     /// Check-ins; on SQLite they join the groups of those who write.
     pub(crate) touches: Arc<Queue>,
-    handles: Vec<JoinHandle<()>>,
+    readers: Vec<JoinHandle<()>>,
+    writers: Vec<JoinHandle<()>>,
     // Held until the last thread has ended.
     lock: Option<File>,
 }
 
 impl Threads {
-    /// No threads yet; `lock` is held until [`Threads::close`].
+    /// No threads yet; `lock` is held until they have ended.
     pub(crate) fn new(touches_apart: bool, lock: Option<File>) -> Self {
         let changes = Arc::new(Queue::new());
         let touches = if touches_apart { Arc::new(Queue::new()) } else { Arc::clone(&changes) };
-        Self { changes, looks: Arc::new(Queue::new()), touches, handles: Vec::new(), lock }
+        Self {
+            changes,
+            looks: Arc::new(Queue::new()),
+            touches,
+            readers: Vec::new(),
+            writers: Vec::new(),
+            lock,
+        }
     }
 
-    /// Starts one more.
-    pub(crate) fn start(
+    /// Starts one more that reads.
+    pub(crate) fn start_reader(
         &mut self,
-        name: &str,
         database: &str,
         body: impl FnOnce() + Send + 'static,
     ) -> Result<(), StoreError> {
-        let started = std::thread::Builder::new().name(name.to_owned()).spawn(body);
-        let failed =
-            |source| StoreError::Open { database: database.to_owned(), source: Arc::new(source) };
-        self.handles.push(started.map_err(failed)?);
+        self.readers.push(start("store-read", database, body)?);
         Ok(())
     }
 
-    /// Finishes what waits and ends.
-    pub(crate) fn close(&mut self) {
-        for queue in [&self.changes, &self.looks, &self.touches] {
-            queue.close();
-        }
-        let here = std::thread::current().id();
-        for thread in self.handles.drain(..).filter(|thread| thread.thread().id() != here) {
-            // A thread that panicked has nothing left to finish.
-            let _ = thread.join();
-        }
+    /// Starts one more that writes.
+    pub(crate) fn start_writer(
+        &mut self,
+        database: &str,
+        body: impl FnOnce() + Send + 'static,
+    ) -> Result<(), StoreError> {
+        self.writers.push(start("store-write", database, body)?);
+        Ok(())
+    }
+
+    /// Finishes what waits and ends: readers first, so that SQLite's last connection is one that
+    /// may tidy up its log.
+    fn close(&mut self) {
+        self.looks.close();
+        join(&mut self.readers);
+        self.changes.close();
+        self.touches.close();
+        join(&mut self.writers);
         self.lock = None;
     }
 }
@@ -60,5 +72,24 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+fn start(
+    name: &str,
+    database: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StoreError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|source| {
+        StoreError::Open { database: database.to_owned(), source: Arc::new(source) }
+    })
+}
+
+fn join(threads: &mut Vec<JoinHandle<()>>) {
+    // A closure may hold the last clone of its own store.
+    let here = std::thread::current().id();
+    for thread in threads.drain(..).filter(|thread| thread.thread().id() != here) {
+        // A thread that panicked has nothing left to finish.
+        let _ = thread.join();
     }
 }

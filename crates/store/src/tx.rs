@@ -16,6 +16,9 @@ pub struct Tx<'c> {
     driver: Driver<'c>,
     failed: Option<StoreError>,
     has_news: bool,
+    /// What was asked, for tests of plans.
+    #[cfg(test)]
+    pub(crate) asked: Vec<(String, Vec<Value<'static>>)>,
 }
 
 /// The two databases.
@@ -30,7 +33,13 @@ pub(crate) enum Driver<'c> {
 impl<'c> Tx<'c> {
     /// A transaction that `driver` has begun.
     pub(crate) fn new(driver: Driver<'c>) -> Self {
-        Self { driver, failed: None, has_news: false }
+        Self {
+            driver,
+            failed: None,
+            has_news: false,
+            #[cfg(test)]
+            asked: Vec::new(),
+        }
     }
 
     /// Runs a statement that answers nothing; returns how many rows it changed.
@@ -58,6 +67,8 @@ impl<'c> Tx<'c> {
             Driver::Sqlite(session) => session.query(sql, values),
             Driver::Postgres(session) => session.query(sql, values),
         };
+        #[cfg(test)]
+        self.asked.push((sql.to_owned(), values.iter().map(Value::to_owned_value).collect()));
         let rows = self.remember(outcome)?;
         let sql: Arc<str> = sql.into();
         Ok(rows.into_iter().map(|cells| Row::new(cells, Arc::clone(&sql))).collect())

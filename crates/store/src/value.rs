@@ -42,6 +42,18 @@ pub struct Row {
     sql: Arc<str>,
 }
 
+#[cfg(test)]
+impl Value<'_> {
+    pub(crate) fn to_owned_value(&self) -> Value<'static> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Int(int) => Value::Int(*int),
+            Self::Text(text) => Value::Text(text.clone().into_owned().into()),
+            Self::Blob(bytes) => Value::Blob(bytes.clone().into_owned().into()),
+        }
+    }
+}
+
 /// What a cell can be read as.
 pub trait FromCell: Sized {
     /// What it is called in an error.

@@ -87,7 +87,7 @@ impl Postgres {
         let said: Vec<String> = answer.lines().map_while(Result::ok).collect();
         assert_eq!(said.first().map(String::as_str), Some("ready"), "{}", said.join("\n"));
         let pipe = shell.stdin.take();
-        Some(Self { directory, bin, next: AtomicU32::new(1), pipe: pipe, shell: shell })
+        Some(Self { directory, bin, next: AtomicU32::new(1), pipe, shell })
     }
 
     /// The URL of a new, empty database.

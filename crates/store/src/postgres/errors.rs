@@ -25,6 +25,8 @@ pub(crate) fn classify(database: &str, sql: &str, error: postgres::Error) -> Sto
     match code.as_str() {
         "40001" | "40P01" => StoreError::Contended { database, tries: 1 },
         "25006" => StoreError::ReadOnly { database },
+        // A standby refuses serializable transactions as a feature that it does not have.
+        "0A000" if sql.starts_with("BEGIN") => StoreError::ReadOnly { database },
         "53100" => StoreError::Full { database },
         "55P03" | "57014" => StoreError::Locked { database },
         "58030" => StoreError::Disk { database, source },

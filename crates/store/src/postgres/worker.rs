@@ -51,7 +51,7 @@ impl Worker {
 
     /// Writes until the queue is closed and empty.
     pub(super) fn write(&mut self, queue: &Queue) {
-        self.work(queue, "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE");
+        self.work(queue, "BEGIN ISOLATION LEVEL SERIALIZABLE");
     }
 
     /// Reads until the queue is closed and empty: each closure sees one snapshot.

@@ -22,7 +22,11 @@ impl Rig {
     pub(crate) fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = Utf8PathBuf::try_from(directory.path().join("handover.db")).unwrap();
-        Self { database: Database::Sqlite(path), directory }
+        let rig = Self { database: Database::Sqlite(path), directory };
+        if std::env::var_os("HANDOVER_TEST_NEXT_SCHEMA").is_some() {
+            crate::schema::expand(&rig.open());
+        }
+        rig
     }
 
     /// `None` where PostgreSQL is not installed.
@@ -168,4 +172,10 @@ pub(crate) fn at_once(count: u64, body: impl Fn(u64) + Sync) {
             });
         }
     });
+}
+
+/// Writes a file of the test's own.
+pub(crate) fn put(path: impl AsRef<std::path::Path>, content: impl AsRef<[u8]>) {
+    use std::io::Write as _;
+    std::fs::File::create(path).unwrap().write_all(content.as_ref()).unwrap();
 }

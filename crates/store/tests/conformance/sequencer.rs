@@ -39,7 +39,7 @@ fn number_all(store: &Store, lease: &Lease) {
 fn happen(store: &Store, thread: u64, round: u64) {
     let data = serde_json::json!({ "thread": thread, "round": round });
     write(store, move |tx| {
-        let agent = (round % 2 == 0).then(|| agent_id(thread));
+        let agent = round.is_multiple_of(2).then(|| agent_id(thread));
         let event = NewEvent { at: at(0), kind: "test", agent, order: None, data: data.clone() };
         events::insert(tx, &event)?;
         let change = NewAudit {
@@ -144,14 +144,13 @@ fn a_commit_with_an_event_rings_and_one_without_does_not(rig: &Rig) {
     let store = rig.open();
     let news = store.news();
     let rung = || {
-        let waited = crate::rig::wait_for(async {
+        crate::rig::wait_for(async {
             let mut bell = std::pin::pin!(news.notified());
             std::future::poll_fn(|context| {
                 std::task::Poll::Ready(bell.as_mut().poll(context).is_ready())
             })
             .await
-        });
-        waited
+        })
     };
     write(&store, |tx| handover_store::meta::set(tx, "quiet", "change")).unwrap();
     assert!(!rung());

@@ -69,10 +69,10 @@ fn a_token_is_used_once_whoever_comes(rig: &Rig) {
     let uses = AtomicU32::new(0);
     at_once(6, |thread| {
         let key = Digest::of(&thread.to_be_bytes());
-        let used = write(&store, move |tx| {
+        let is_mine = write(&store, move |tx| {
             tokens::consume(tx, token_id(1), &key, agent_id(thread), at(5))
         });
-        if used.unwrap() {
+        if is_mine.unwrap() {
             uses.fetch_add(1, Ordering::SeqCst);
         }
     });

@@ -39,7 +39,9 @@ fn check_ins_from_many_threads_all_arrive(rig: &Rig) {
         for round in 1..=10 {
             let mine = keys.iter().skip(usize::try_from(thread).unwrap()).step_by(4);
             let answers: Vec<_> = mine.map(|key| store.touch(*key, at(round))).collect();
-            answers.into_iter().for_each(|answer| wait_for(answer).unwrap());
+            for answer in answers {
+                wait_for(answer).unwrap();
+            }
             // Closures go on in the same groups.
             let name = format!("by-{thread}-{round}");
             write(&store, move |tx| handover_store::meta::set(tx, &name, "x")).unwrap();
