@@ -156,7 +156,7 @@ CREATE INDEX orders_by_state ON orders (state, key);
 CREATE INDEX orders_by_component ON orders (component, key);
 CREATE INDEX orders_open ON orders (agent, key) WHERE ended_at IS NULL;
 CREATE INDEX orders_open_by_key ON orders (key) WHERE ended_at IS NULL;
-CREATE INDEX orders_waiting ON orders (expires_at, key) WHERE state = 'pending';
+CREATE INDEX orders_by_expiry ON orders (state, expires_at, key);
 
 CREATE TABLE order_steps (
     key {key},

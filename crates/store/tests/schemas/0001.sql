@@ -246,7 +246,7 @@ CREATE INDEX orders_by_state ON orders (state, key);
 CREATE INDEX orders_by_component ON orders (component, key);
 CREATE INDEX orders_open ON orders (agent, key) WHERE ended_at IS NULL;
 CREATE INDEX orders_open_by_key ON orders (key) WHERE ended_at IS NULL;
-CREATE INDEX orders_waiting ON orders (expires_at, key) WHERE state = 'pending';
+CREATE INDEX orders_by_expiry ON orders (state, expires_at, key);
 CREATE INDEX order_steps_by_order ON order_steps (order_id, key);
 CREATE INDEX events_unnumbered ON events (key) WHERE seq IS NULL;
 CREATE INDEX events_by_agent ON events (agent, seq) WHERE agent IS NOT NULL;
