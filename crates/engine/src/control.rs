@@ -5,3 +5,4 @@
 pub mod clones;
 pub mod orders;
 pub mod presence;
+pub mod rotation;
