@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use handover_model::Millis;
+use handover_model::wire::LONGEST_WAIT;
 
 /// What a server is started with. [`Config::new`] has the defaults.
 #[derive(Debug, Clone)]
@@ -50,6 +51,8 @@ pub struct Limits {
     pub body: Duration,
     /// How long an ordinary request may take altogether; streams and long polls apart.
     pub request: Duration,
+    /// How long a long poll may be held open; no longer than the protocol's own limit.
+    pub wait: Duration,
     /// How long a connection may stay open without a request.
     pub idle: Duration,
     /// Requests per second of one API token, with a burst of four times as many.
@@ -83,7 +86,7 @@ impl Config {
             database: None,
             repository: None,
             next: Millis(60_000),
-            ephemeral: Duration::from_secs(24 * 3600),
+            ephemeral: Duration::from_hours(24),
             limits: Limits::default(),
         }
     }
@@ -96,7 +99,8 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             body: Duration::from_secs(15),
             request: Duration::from_secs(30),
-            idle: Duration::from_secs(600),
+            wait: Duration::from_millis(LONGEST_WAIT),
+            idle: Duration::from_mins(10),
             requests_per_second: 50,
             agent_requests_per_10s: 100,
             enrolments_per_second: 50,

@@ -205,6 +205,7 @@ impl From<FileError> for StartError {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the store's enum is open, and 1 is `failed`")]
 /// A database that others use is busy, one that can't be read is damaged.
 fn database_exit(error: &handover_store::StoreError) -> u8 {
     use handover_store::StoreError as Store;

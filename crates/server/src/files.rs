@@ -9,7 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 
 use camino::Utf8Path;
-use rustix::fs::{CWD, Mode, RenameFlags};
+use rustix::fs::Mode;
 
 /// The most bytes that one file of the data directory may have.
 const LARGEST: u64 = 1 << 20;
@@ -73,27 +73,17 @@ pub(crate) fn write(path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<(), File
     sync_parent(path)
 }
 
-/// Creates a file if nothing is there yet; says whether it did. Two writers never both win.
-pub(crate) fn write_new(path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<bool, FileError> {
-    let aside = write_aside(path, bytes, mode)?;
-    let renamed = rustix::fs::renameat_with(
-        CWD,
-        aside.as_std_path(),
-        CWD,
-        path.as_std_path(),
-        RenameFlags::NOREPLACE,
-    );
-    match renamed {
-        Ok(()) => sync_parent(path).map(|()| true),
-        Err(errno) => {
-            // The failure, or the file that was there first, is what the caller hears of.
-            let _kept = fs::remove_file(&aside);
-            if errno == rustix::io::Errno::EXIST {
-                return Ok(false);
-            }
-            Err(failed("create", path)(errno.into()))
-        }
-    }
+/// Appends a line durably. A line that a power cut tore is not a line.
+pub(crate) fn append_line(path: &Utf8Path, line: &[u8]) -> Result<(), FileError> {
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed("open", path))?;
+    let whole = [line, b"\n"].concat();
+    file.write_all(&whole).and_then(|()| file.sync_all()).map_err(failed("append to", path))?;
+    sync_parent(path)
 }
 
 /// Takes a file away durably; one that is not there is fine.
@@ -173,12 +163,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_who_create_a_file_one_wins_and_nobody_else_can_read_it() {
+    fn what_is_written_replaces_what_was_there_and_nobody_else_can_read_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(dir.path()).unwrap().join("key");
-        assert!(write_new(&path, b"first", 0o600).unwrap());
-        assert!(!write_new(&path, b"second", 0o600).unwrap());
-        assert_eq!(read(&path).unwrap().as_deref(), Some(b"first".as_slice()));
+        assert_eq!(read(&path).unwrap(), None);
+        write(&path, b"first", 0o600).unwrap();
+        write(&path, b"second", 0o600).unwrap();
+        assert_eq!(read(&path).unwrap().as_deref(), Some(b"second".as_slice()));
         assert_eq!(mode(&path).unwrap(), 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
     }

@@ -16,7 +16,7 @@ use crate::real_world::random;
 use crate::{StartError, ca};
 
 pub(crate) use channel::{Channel, issuer_file};
-pub(crate) use orders::OrderRing;
+pub(crate) use orders::{OrderRing, Ring};
 
 /// The mode of what only the server may read.
 const SECRET: u32 = 0o600;

@@ -18,8 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-use crate::AppState;
 use crate::tls::H2;
+use crate::{AppState, gateway};
 use pulse::{Pulse, Pulses, Watched};
 
 /// The most that the head of a request may have, in bytes.
@@ -112,7 +112,7 @@ impl Front {
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(MOST_STREAMS)
                 .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX))
-                .keep_alive_interval(Duration::from_secs(60))
+                .keep_alive_interval(Duration::from_mins(1))
                 .keep_alive_timeout(Duration::from_secs(20));
             let mut connection = std::pin::pin!(builder.serve_connection(io, service));
             tokio::select! {
@@ -145,6 +145,9 @@ impl Front {
 
     async fn answer(&self, request: Request<Incoming>, pulse: &Pulse) -> Response<Body> {
         let _serving = pulse.begin();
+        if request.uri().path() == gateway::SYNC && request.method() == http::Method::POST {
+            return gateway::sync(&self.state, request.map(Body::new)).await;
+        }
         let served = self.router.clone().oneshot(request.map(Body::new));
         match served.await {
             Ok(response) => response,

@@ -47,6 +47,7 @@ const fn post(path: &'static str, permission: Permission) -> Route {
 pub static ROUTES: &[Route] = &[
     route(Method::GET, "/agent/v1/ca", Access::Anybody),
     route(Method::POST, "/agent/v1/enroll", Access::Agent),
+    route(Method::POST, "/agent/v1/sync", Access::Agent),
     route(Method::GET, "/healthz", Access::Anybody),
     route(Method::GET, "/readyz", Access::Anybody),
     get("/metrics", Permission::ServerRead),
@@ -92,7 +93,7 @@ const PIN: &str = "/api/v1/agents/{agent}/pins/{component}";
 const STAGING: &str = "/api/v1/repository/staging/{*path}";
 
 /// What a route's caller must be; `None`: the route can't be mounted.
-pub fn access(method: &Method, path: &str) -> Option<Access> {
+pub(crate) fn access(method: &Method, path: &str) -> Option<Access> {
     ROUTES
         .iter()
         .find(|route| route.method == *method && route.path == path)

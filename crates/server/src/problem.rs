@@ -65,13 +65,12 @@ impl From<StoreError> for Problem {
                     .retry_after(5)
             }
             ErrorClass::Conflict => Self::new(Code::Conflict, error.to_string()),
-            ErrorClass::Permanent => match &error {
-                StoreError::Absent { what, id } => {
-                    Self::new(Code::NotFound, format!("there is no {what} {id}"))
+            ErrorClass::Permanent | ErrorClass::Bug => {
+                if let StoreError::Absent { what, id } = &error {
+                    return Self::new(Code::NotFound, format!("there is no {what} {id}"));
                 }
-                _ => Self::internal(&error),
-            },
-            ErrorClass::Bug => Self::internal(&error),
+                Self::internal(&error)
+            }
         }
     }
 }

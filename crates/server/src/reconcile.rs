@@ -1,88 +1,95 @@
-//! What the server does by itself. Each role is held under a lease by one replica at a time, and
-//! every write of a role checks the lease's fence in its own transaction, so that a replica that
-//! slept through its lease can't write (DESIGN 9).
+//! What the server does by itself, without being asked: it numbers events, ends what is over,
+//! notices silence, renews keys, signs checkpoints. What is to be done is decided in
+//! `handover_engine::control`.
 //!
-//! Invariant: a role keeps nothing in memory that it could not read again: it may be killed
-//! between any two instructions.
+//! Invariant: a role that only one replica may have is leased, and each of its writes checks the
+//! lease's fence in its own transaction. Any replica may die at any instant.
 
-mod keeper;
+mod checkpoints;
+mod keys;
 mod sequencer;
+mod sweep;
 
 use std::time::Duration;
 
-use handover_store::leases::{self, Lease};
-use handover_store::{Database, Store, StoreError};
+use handover_store::{Database, Lease, StoreError, leases};
 
-use crate::{AppState, Chain};
+use crate::{AppState, StartError};
 
-/// How long a lease holds. A replica that dies is replaced after this long.
-const LENGTH: Duration = Duration::from_secs(10);
-/// How much of a lease may pass before it is renewed.
-const RENEW_AFTER: Duration = Duration::from_secs(4);
-/// How long a role rests after the database failed it.
-const REST: Duration = Duration::from_secs(1);
+pub(crate) use keys::{CHANNEL_CA, LeafDates, ORDER_KEY, Wish};
 
-/// Starts every role. A server that was killed is not waited for where it can't live any more:
-/// a SQLite file has one server.
-///
-/// # Errors
-/// [`StoreError`].
-pub(crate) async fn start(state: &AppState) -> Result<(), StoreError> {
+/// How long a lease lasts; it is renewed at half of that.
+const LEASE: Duration = Duration::from_secs(20);
+
+/// Starts everything; `leaf` is the certificate that is shown now.
+pub(crate) async fn start(state: &AppState, leaf: LeafDates) -> Result<(), StartError> {
+    // A SQLite file has one server: one that was killed is not waited for.
     if matches!(state.store.database(), Database::Sqlite(_)) {
         state.store.write(leases::end_all).await?;
     }
-    state.tasks.spawn(sequencer::run(state.clone()));
-    state.tasks.spawn(keeper::run(state.clone()));
+    let seen = sequencer::newest(state).await?;
+    state.agents.load(&state.store).await?;
+    tracing::info!(agents = state.agents.len(), "agents read");
+    state.tasks.spawn(sequencer::run(state.clone(), seen));
+    state.tasks.spawn(sweep::run(state.clone()));
+    state.tasks.spawn(keys::run(state.clone(), leaf));
+    state.tasks.spawn(checkpoints::run(state.clone()));
     Ok(())
 }
 
-/// A role's hold on its lease.
+/// A role that only one replica has.
 #[derive(Debug)]
-struct Hold {
-    role: &'static str,
-    holder: String,
+struct Post {
+    name: &'static str,
     lease: Option<Lease>,
 }
 
-impl Hold {
-    fn new(state: &AppState, role: &'static str) -> Self {
-        // Drawn for this life of the process: a restarted one is another holder.
-        Self { role, holder: state.holder.to_string(), lease: None }
+impl Post {
+    fn new(name: &'static str) -> Self {
+        Self { name, lease: None }
     }
 
-    /// The lease, taken or renewed as needed; `None` while another replica has it.
-    async fn keep(&mut self, state: &AppState) -> Result<Option<Lease>, StoreError> {
+    /// The lease, renewed when it is time; `None` while another replica has it.
+    async fn hold(&mut self, state: &AppState) -> Result<Option<Lease>, StoreError> {
         let now = state.now().wall;
-        let fresh = |lease: &&Lease| lease.until.since(now) > LENGTH.saturating_sub(RENEW_AFTER);
-        if let Some(lease) = self.lease.as_ref().filter(fresh) {
+        let is_young = |lease: &&Lease| now.after(LEASE / 2) < lease.until;
+        if let Some(lease) = self.lease.as_ref().filter(is_young) {
             return Ok(Some(lease.clone()));
         }
-        let (role, holder) = (self.role, self.holder.clone());
-        let taken = state.store.write(move |tx| leases::acquire(tx, role, &holder, now, LENGTH));
-        self.lease = taken.await?;
+        let (name, holder) = (self.name, state.holder.to_string());
+        self.lease =
+            state.store.write(move |tx| leases::acquire(tx, name, &holder, now, LEASE)).await?;
         Ok(self.lease.clone())
     }
 
-    /// After a failure: the next round looks at the lease again.
-    async fn fail(&mut self, state: &AppState, error: &StoreError) {
-        tracing::warn!(role = self.role, error = %Chain(error), "role rests");
-        self.lease = None;
-        pause(state, REST).await;
-    }
-
-    /// Gives the lease back, so that nobody waits for it to run out.
-    async fn release(self, store: &Store) {
+    /// Gives the role back, so that another replica need not wait.
+    async fn leave(self, state: &AppState) {
         if let Some(lease) = self.lease {
-            // If it fails, the lease runs out by itself.
-            let _left = store.write(move |tx| leases::release(tx, &lease)).await;
+            let gone = state.store.write(move |tx| leases::release(tx, &lease)).await;
+            if let Err(error) = gone {
+                tracing::debug!(error = %error, "lease not given back");
+            }
         }
     }
 }
 
-/// Waits, unless the server stops first.
-async fn pause(state: &AppState, length: Duration) {
+/// Waits; `false` once the server stops.
+async fn pause(state: &AppState, length: Duration) -> bool {
     tokio::select! {
-        () = tokio::time::sleep(length) => {}
-        () = state.stop.cancelled() => {}
+        () = tokio::time::sleep(length) => true,
+        () = state.stop.cancelled() => false,
+    }
+}
+
+/// Notes a turn that failed. The next one begins anew from what is stored.
+fn note<T>(what: &'static str, done: Result<T, StoreError>) -> Option<T> {
+    match done {
+        Ok(done) => Some(done),
+        // Another replica took over, which is what leases are for.
+        Err(StoreError::Fenced { .. }) => None,
+        Err(error) => {
+            tracing::warn!(task = what, error = %crate::Chain(&error), "task failed; it goes on");
+            None
+        }
     }
 }

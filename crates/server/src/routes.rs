@@ -49,6 +49,7 @@ impl Routes {
 
     /// Mounts a handler with other bounds.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "callers write a constant")]
     pub(crate) fn mount_with<H, T>(
         mut self,
         bounds: Bounds,

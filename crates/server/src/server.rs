@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use handover_model::{IdGen, SessionId, Timestamp, Version};
-use handover_store::{Database, Options, Store};
+use handover_store::{Database, Options, Store, meta};
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::keys::{Keys, issuer_file};
 use crate::limits::Limiter;
+use crate::reconcile::LeafDates;
 use crate::routes::Routes;
 use crate::state::{AppState, Shared};
 use crate::{
@@ -64,8 +65,10 @@ impl Server {
         let store = open_store(database, now.wall).await?;
         let seed = real_world::random()
             .map_err(|source| StartError::System { act: "read /dev/urandom", source })?;
-        let names = names(&config);
-        let leaf = keys.channel.authorities().issuer().issue(&names, now.wall)?;
+        let epoch = store.read(meta::epoch).await?;
+        let leaf_names = names(&config);
+        let leaf = keys.channel.authorities().issuer().issue(&leaf_names, now.wall)?;
+        let dates = LeafDates::of(&leaf);
         let shown = tls::Shown::new(leaf.certified);
         let mut ids = IdGen::new(*seed);
         let holder = SessionId::mint(&mut ids, now.wall);
@@ -77,8 +80,12 @@ impl Server {
             events: watch::Sender::new(0),
             stop: CancellationToken::new(),
             library: api::library::Library::new(&config),
-            changed: broadcast::Sender::new(4096),
+            epoch,
+            leaf_names,
+            agents: gateway::Index::default(),
             keys,
+            shown: Arc::clone(&shown),
+            signed_ca: std::sync::Mutex::default(),
             clock,
             ids: ids.into(),
             limiter: Limiter::new(&config.limits, now.mono),
@@ -88,7 +95,7 @@ impl Server {
         let router = gateway::mount(api::mount(Routes::new(state.clone()))).finish()?;
         let tls = tls::config(shown)?;
         let first_login = login::first(&state).await?;
-        reconcile::start(&state).await?;
+        reconcile::start(&state, dates).await?;
         state.tasks.spawn(listen::serve(listener, tls, router, state.clone()));
         tracing::info!(server.address = %address, "server started");
         Ok(Running { address, first_login, state })
@@ -113,13 +120,16 @@ impl Running {
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
-        std::io::ErrorKind::AddrInUse => StartError::AddressInUse { address },
-        _ => StartError::Listen { address, source },
+    TcpListener::bind(address).await.map_err(|source| {
+        if source.kind() == std::io::ErrorKind::AddrInUse {
+            StartError::AddressInUse { address }
+        } else {
+            StartError::Listen { address, source }
+        }
     })
 }
 
-fn database(config: &Config) -> Result<Database, StartError> {
+pub(crate) fn database(config: &Config) -> Result<Database, StartError> {
     match &config.database {
         Some(text) => text.parse().map_err(|source| StartError::DatabaseName { source }),
         None => Ok(Database::Sqlite(config.data.join("handover.db"))),
@@ -128,7 +138,7 @@ fn database(config: &Config) -> Result<Database, StartError> {
 
 /// Whether there is a database already that may know keys. PostgreSQL's is looked at when it is
 /// open.
-fn has_database(database: &Database) -> bool {
+pub(crate) fn has_database(database: &Database) -> bool {
     match database {
         Database::Sqlite(path) => path.exists(),
         Database::Postgres(_) => false,
@@ -136,11 +146,15 @@ fn has_database(database: &Database) -> bool {
 }
 
 async fn open_store(database: Database, now: Timestamp) -> Result<Store, StartError> {
-    let program: Version = env!("CARGO_PKG_VERSION").parse().expect("a crate has a version");
-    let opened =
-        tokio::task::spawn_blocking(move || Store::open(&database, &Options::new(program, now)));
+    let opened = tokio::task::spawn_blocking(move || Store::open(&database, &options(now)));
     let opened = opened.await.map_err(|_panicked| handover_store::StoreError::Panicked)?;
     Ok(opened?)
+}
+
+/// How this program opens its database at `now`.
+pub(crate) fn options(now: Timestamp) -> Options {
+    let program: Version = env!("CARGO_PKG_VERSION").parse().expect("a crate has a version");
+    Options::new(program, now)
 }
 
 fn check_dates(data: &Utf8Path, keys: &Keys, now: Timestamp) -> Result<(), StartError> {

@@ -3,16 +3,19 @@
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use handover_model::wire::SignedDoc;
 use handover_model::{AgentId, IdGen, Now, SessionId, Timestamp};
-use handover_store::Store;
-use tokio::sync::{broadcast, watch};
+use handover_store::{Store, StoreError, agents};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::library::Library;
+use crate::gateway::Index;
 use crate::keys::Keys;
 use crate::limits::Limiter;
-use crate::{Clock, Config};
+use crate::tls::Shown;
+use crate::{Clock, Config, Problem};
 
 /// What every handler shares. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,11 +39,19 @@ pub struct Shared {
     pub stop: CancellationToken,
     /// The repository, as it was verified last.
     pub(crate) library: Library,
-    /// Whose orders or standing were changed by people: the gateway looks at these again.
-    pub(crate) changed: broadcast::Sender<AgentId>,
+    /// The life of the database.
+    pub(crate) epoch: u64,
     /// This life of this replica, for leases.
     pub(crate) holder: SessionId,
+    /// The names in the certificate.
+    pub(crate) leaf_names: Vec<String>,
+    /// Every living agent.
+    pub(crate) agents: Index,
     pub(crate) keys: Keys,
+    /// The certificate that is shown.
+    pub(crate) shown: Arc<Shown>,
+    /// The newest authorities, signed: the document that agents walk to, and its key's document.
+    pub(crate) signed_ca: Mutex<Option<(u64, u64, SignedDoc)>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Mutex<IdGen>,
     pub(crate) limiter: Limiter,
@@ -73,10 +84,10 @@ impl Shared {
         make(&mut self.ids.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 
-    /// Says that a person changed the orders or the standing of an agent.
+    /// Says that a person changed the orders or the standing of an agent: one who waits here hears
+    /// of it now. Agents that wait at other replicas hear of it by its event.
     pub(crate) fn orders_changed(&self, agent: AgentId) {
-        // Without a gateway that listens there is nobody to tell.
-        let _heard = self.changed.send(agent);
+        self.agents.mark(agent);
     }
 
     /// What tokens pin: SHA-256 of the channel CA's certificates, the one in use first.
@@ -84,8 +95,40 @@ impl Shared {
         self.keys.channel.pins()
     }
 
+    /// The channel CA's certificates, PEM, the one in use first: what a client may believe.
+    pub fn ca_pems(&self) -> Vec<String> {
+        self.keys.channel.authorities().document().certificates
+    }
+
     /// The key that signs checkpoints of the audit trail.
     pub fn checkpoint_key(&self) -> &handover_trust::keys::SigningKey {
         &self.keys.checkpoint
+    }
+
+    /// Takes over into memory what the database says of an agent.
+    pub(crate) async fn follow(&self, id: AgentId) -> Result<(), StoreError> {
+        let agent = self.store.read(move |tx| agents::get(tx, id)).await?;
+        self.agents.follow(id, agent.as_ref());
+        Ok(())
+    }
+
+    /// The channel's authorities, signed, for an agent that holds an older document.
+    pub(crate) fn newer_authorities(&self, held: u64) -> Result<Option<SignedDoc>, Problem> {
+        let authorities = self.keys.channel.authorities();
+        let number = authorities.number();
+        if held >= number {
+            return Ok(None);
+        }
+        let ring = self.keys.orders.ring();
+        let mut cached = self.signed_ca.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, _, document)) =
+            cached.as_ref().filter(|(ca, key, _)| (*ca, *key) == (number, ring.number()))
+        {
+            return Ok(Some(document.clone()));
+        }
+        let document = handover_trust::control::sign(&authorities.document(), ring.key())
+            .map_err(|error| Problem::internal(&error))?;
+        *cached = Some((number, ring.number(), document.clone()));
+        Ok(Some(document))
     }
 }

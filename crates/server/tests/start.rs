@@ -1,4 +1,5 @@
 //! Starting on an empty directory, stopping, and every reason not to start.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail their test")]
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;

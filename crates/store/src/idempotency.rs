@@ -71,6 +71,18 @@ pub fn keep(
     Ok(())
 }
 
+/// Whether an answer's time is over at `now`.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn is_due(tx: &mut Tx<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    let row = tx.query_opt(
+        "SELECT expires_at FROM idempotency WHERE expires_at <= $1 LIMIT 1",
+        params![now],
+    )?;
+    Ok(row.is_some())
+}
+
 /// Forgets answers whose time is over, at most `limit`; returns how many.
 ///
 /// # Errors

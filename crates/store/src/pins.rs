@@ -90,6 +90,24 @@ pub fn save(tx: &mut Tx<'_>, agent: AgentKey, pin: &StoredPin) -> Result<u64, St
     Ok(found + 1)
 }
 
+/// Notes whether the host has a pin as it is stored. That is no change of the pin: its generation
+/// stays.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn set_in_force(
+    tx: &mut Tx<'_>,
+    agent: AgentKey,
+    component: &ComponentName,
+    in_force: bool,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE pins SET in_force = $3 WHERE agent = $1 AND component = $2",
+        params![agent.0, component.as_str(), in_force],
+    )?;
+    Ok(())
+}
+
 /// Forgets a pin that is neither wanted nor on the host any more.
 ///
 /// # Errors

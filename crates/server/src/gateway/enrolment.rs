@@ -48,7 +48,8 @@ pub(crate) async fn enrol(
     };
     let ring = state.keys.orders.ring();
     let (agent, epoch, labels) = state.store.write(move |tx| applicant.admit(tx)).await?;
-    tracing::info!(agent = %agent, "agent enrolled");
+    state.follow(agent).await?;
+    tracing::info!(agent.id = %agent, "agent enrolled");
     Ok(Json(EnrolAnswer {
         agent,
         secret,

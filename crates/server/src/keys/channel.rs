@@ -28,6 +28,9 @@ struct Roles {
     /// Still issues the leaf, until agents hold `number`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retiring: Option<Digest>,
+    /// The person's wish that was carried out last, so that none is carried out twice.
+    #[serde(default)]
+    wish: u64,
 }
 
 /// The authorities, as they stand.
@@ -65,7 +68,7 @@ impl Channel {
 
     /// Begins a rotation: the standby becomes current, with a new standby. The leaf stays with
     /// the old one until [`Channel::finish`]. One that is under way is finished first.
-    pub(crate) fn rotate(&self, now: Timestamp) -> Result<(), StartError> {
+    pub(crate) fn rotate(&self, wish: u64, now: Timestamp) -> Result<(), StartError> {
         self.finish()?;
         let fresh = Authority::make(now)?;
         write_authority(&self.dir, &fresh)?;
@@ -75,6 +78,7 @@ impl Channel {
             current: held.roles.standby,
             standby: fresh.pin,
             retiring: Some(held.roles.current),
+            wish,
         })
     }
 
@@ -119,6 +123,11 @@ impl Authorities {
         self.retiring.as_ref().unwrap_or(&self.current)
     }
 
+    /// The wish that was carried out last.
+    pub(crate) fn wish(&self) -> u64 {
+        self.roles.wish
+    }
+
     /// Whether a rotation waits for agents.
     pub(crate) fn is_rotating(&self) -> bool {
         self.retiring.is_some()
@@ -130,7 +139,10 @@ pub(super) fn make(dir: &Utf8Path, now: Timestamp) -> Result<(), StartError> {
     let (current, standby) = (Authority::make(now)?, Authority::make(now)?);
     write_authority(dir, &current)?;
     write_authority(dir, &standby)?;
-    write(dir, &Roles { number: 1, current: current.pin, standby: standby.pin, retiring: None })
+    write(
+        dir,
+        &Roles { number: 1, current: current.pin, standby: standby.pin, retiring: None, wish: 0 },
+    )
 }
 
 fn load(dir: &Utf8Path, roles: Roles) -> Result<Authorities, StartError> {
@@ -186,7 +198,7 @@ mod tests {
         make(dir, now()).unwrap();
         let channel = Channel::open(dir).unwrap();
         let [first, standby] = channel.pins()[..] else { panic!("two pins") };
-        channel.rotate(now()).unwrap();
+        channel.rotate(1, now()).unwrap();
         let channel = Channel::open(dir).unwrap(); // as after a kill
         let held = channel.authorities();
         assert_eq!((held.number(), held.issuer().pin), (2, first));

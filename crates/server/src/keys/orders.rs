@@ -4,8 +4,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use handover_model::seal_framed;
 use handover_model::wire::SignedDoc;
+use handover_model::{Timestamp, seal_framed};
 use handover_trust::control::{self, OrderKeys};
 use handover_trust::keys::SigningKey;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,12 @@ struct Chain {
     /// The id of the key that it replaces, while both are believed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retiring: Option<String>,
+    /// When the newest rotation began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rotated_at: Option<Timestamp>,
+    /// The person's wish that was carried out last, so that none is carried out twice.
+    #[serde(default)]
+    wish: u64,
 }
 
 /// The keys, as they stand.
@@ -61,7 +67,7 @@ impl OrderRing {
 
     /// Begins a rotation: a new key signs from now on, and both are believed until
     /// [`OrderRing::finish`]. One that is under way is finished first.
-    pub(crate) fn rotate(&self) -> Result<(), StartError> {
+    pub(crate) fn rotate(&self, wish: u64, now: Timestamp) -> Result<(), StartError> {
         self.finish()?;
         let held = self.ring();
         let fresh = fresh_signing_key()?;
@@ -72,6 +78,8 @@ impl OrderRing {
             documents: [held.chain.documents.clone(), vec![document]].concat(),
             signing: fresh.public().id(),
             retiring: Some(held.key.public().id()),
+            rotated_at: Some(now),
+            wish,
         })
     }
 
@@ -83,8 +91,8 @@ impl OrderRing {
             sign(&OrderKeys::new(held.number() + 1, vec![held.key.public()]), &held.key)?;
         self.store(Chain {
             documents: [held.chain.documents.clone(), vec![document]].concat(),
-            signing: held.chain.signing.clone(),
             retiring: None,
+            ..held.chain.clone()
         })?;
         files::remove(&key_file(&self.dir, retired))?;
         Ok(true)
@@ -120,9 +128,19 @@ impl Ring {
         self.chain.documents.get(from..).unwrap_or_default()
     }
 
-    /// Whether two keys overlap.
-    pub(crate) fn is_rotating(&self) -> bool {
-        self.chain.retiring.is_some()
+    /// When the overlap of two keys began, if they overlap.
+    pub(crate) fn rotating_since(&self) -> Option<Timestamp> {
+        self.chain.retiring.as_ref().and(self.chain.rotated_at)
+    }
+
+    /// Whether what the key with this id signed is believed.
+    pub(crate) fn believes(&self, id: &str) -> bool {
+        self.chain.signing == id || self.chain.retiring.as_deref() == Some(id)
+    }
+
+    /// The wish that was carried out last.
+    pub(crate) fn wish(&self) -> u64 {
+        self.chain.wish
     }
 }
 
@@ -132,7 +150,8 @@ pub(super) fn make(dir: &Utf8Path) -> Result<(), StartError> {
     let id = key.public().id();
     write_signing_key(&key_file(dir, &id), &key)?;
     let document = sign(&OrderKeys::new(1, vec![key.public()]), &key)?;
-    write(dir, &Chain { documents: vec![document], signing: id, retiring: None })
+    let documents = vec![document];
+    write(dir, &Chain { documents, signing: id, retiring: None, rotated_at: None, wish: 0 })
 }
 
 fn load(dir: &Utf8Path, chain: Chain) -> Result<Ring, StartError> {
@@ -176,14 +195,14 @@ mod tests {
         make(dir).unwrap();
         let ring = OrderRing::open(dir).unwrap();
         let mut held = control::first_order_keys(&ring.ring().documents()[0]).unwrap().into_inner();
-        ring.rotate().unwrap();
-        ring.rotate().unwrap();
+        ring.rotate(1, Timestamp::from_micros(0)).unwrap();
+        ring.rotate(1, Timestamp::from_micros(0)).unwrap();
         ring.finish().unwrap();
         let now = OrderRing::open(dir).unwrap().ring(); // as after a kill
         for document in now.after(held.number) {
             held = control::next_order_keys(&held, document).unwrap().into_inner();
         }
         assert_eq!((held.number, held.keys), (5, vec![now.key().public()]));
-        assert!(!now.is_rotating());
+        assert_eq!(now.rotating_since(), None);
     }
 }

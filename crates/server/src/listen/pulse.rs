@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     fn pulses() -> Pulses {
-        Pulses::new(Duration::from_secs(10), Duration::from_secs(600))
+        Pulses::new(Duration::from_secs(10), Duration::from_mins(10))
     }
 
     #[test]

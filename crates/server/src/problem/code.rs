@@ -86,8 +86,6 @@ codes! {
     Unproved = FORBIDDEN, "unproved", "A signature does not hold";
     /// The agent was retired.
     AgentRetired = GONE, "agent.retired", "The agent was retired";
-    /// A report was skipped.
-    ReportGap = CONFLICT, "report.gap", "A report is missing";
     /// The caller takes no JSON.
     NotAcceptable = NOT_ACCEPTABLE, "not-acceptable", "No type that is asked for is spoken here";
     /// The range is beyond the file's end.

@@ -1,56 +1,91 @@
-//! The sequencer: numbers events, chains the audit trail, and rings for everybody who streams.
+//! The sequencer, and what every replica does with what was numbered: agents hear of orders, and
+//! streams wake.
 
 use std::time::Duration;
 
-use handover_store::{StoreError, events, sequencer};
+use handover_model::api::EventInfo;
+use handover_store::sequencer::{LEASE, number};
+use handover_store::{Database, StoreError, events};
 
-use super::{Hold, pause};
+use super::{Post, note};
 use crate::AppState;
 
-/// How many rows are numbered in one transaction.
+/// How many are numbered, and read, at once.
 const BATCH: u32 = 500;
-/// How long other replicas' events may go unnoticed.
-const GLANCE: Duration = Duration::from_millis(250);
 
-/// Numbers until the server stops.
-pub(super) async fn run(state: AppState) {
-    let mut hold = Hold::new(&state, sequencer::LEASE);
+/// The number of the newest event.
+pub(super) async fn newest(state: &AppState) -> Result<u64, StoreError> {
+    let range = state.store.read(events::range).await?;
+    Ok(range.map_or(0, |(_oldest, newest)| newest))
+}
+
+/// Numbers and follows, until the server stops.
+pub(super) async fn run(state: AppState, mut seen: u64) {
+    // Nobody else writes to a SQLite file, so that its own ring tells everything; other replicas
+    // write to PostgreSQL.
+    let patience = match state.store.database() {
+        Database::Sqlite(_) => Duration::from_secs(5),
+        Database::Postgres(_) => Duration::from_millis(250),
+    };
     let news = state.store.news();
-    while !state.stop.is_cancelled() {
-        match round(&state, &mut hold).await {
-            Ok(true) => continue,
-            Ok(false) => {}
-            Err(error) => hold.fail(&state, &error).await,
-        }
+    let mut post = Post::new(LEASE);
+    state.events.send_replace(seen);
+    loop {
+        note("sequencer", turn(&state, &mut post, &mut seen).await);
         tokio::select! {
             () = news.notified() => {}
-            () = pause(&state, GLANCE) => {}
+            () = tokio::time::sleep(patience) => {}
+            () = state.stop.cancelled() => break,
         }
     }
     // What the last requests wrote is numbered before the lease is left.
-    while let Ok(true) = round(&state, &mut hold).await {}
-    hold.release(&state.store).await;
+    note("sequencer", turn(&state, &mut post, &mut seen).await);
+    post.leave(&state).await;
 }
 
-/// Numbers a batch, or sees what another replica numbered; whether there is more to do.
-async fn round(state: &AppState, hold: &mut Hold) -> Result<bool, StoreError> {
-    let Some(lease) = hold.keep(state).await? else {
-        let newest = state.store.read(events::range).await?;
-        ring(state, newest.map_or(0, |(_, last)| last));
-        return Ok(false);
-    };
-    let numbered = state.store.write(move |tx| sequencer::number(tx, &lease, BATCH)).await?;
-    if let Some(last) = numbered.events.last() {
-        ring(state, last.seq);
+async fn turn(state: &AppState, post: &mut Post, seen: &mut u64) -> Result<(), StoreError> {
+    if let Some(lease) = post.hold(state).await? {
+        loop {
+            let lease = lease.clone();
+            let numbered = state.store.write(move |tx| number(tx, &lease, BATCH)).await;
+            if matches!(numbered, Err(StoreError::Fenced { .. })) {
+                post.lease = None;
+            }
+            if !numbered?.has_more {
+                break;
+            }
+        }
     }
-    Ok(numbered.has_more)
+    loop {
+        let after = seen.to_string();
+        let page = state
+            .store
+            .read(move |tx| events::list(tx, &events::Filter::All, Some(&after), BATCH))
+            .await?;
+        for event in &page.items {
+            follow(state, event).await?;
+            *seen = event.seq;
+        }
+        if !page.items.is_empty() {
+            state.events.send_replace(*seen);
+        }
+        if page.next.is_none() {
+            return Ok(());
+        }
+    }
 }
 
-/// Tells the streams, if there is something new for them.
-fn ring(state: &AppState, newest: u64) {
-    state.events.send_if_modified(|known| {
-        let is_news = newest > *known;
-        *known = newest.max(*known);
-        is_news
-    });
+/// What an event changes in memory.
+async fn follow(state: &AppState, event: &EventInfo) -> Result<(), StoreError> {
+    let Some(agent) = event.agent else { return Ok(()) };
+    match event.kind.as_str() {
+        "order.pending" | "order.cancelling" => state.agents.mark(agent),
+        "agent.away" => state.agents.is_away(agent),
+        "agent.enrolled" | "agent.returned" | "agent.retired" | "agent.cloned" => {
+            state.follow(agent).await?;
+        }
+        // Kinds are text that others may add to; the rest is for people.
+        _ => {}
+    }
+    Ok(())
 }

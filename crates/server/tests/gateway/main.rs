@@ -1,0 +1,11 @@
+//! Agents and a real server: what the protocol promises (`docs/agent-protocol.md`), and what
+//! hostile agents get.
+#![expect(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "helpers of tests fail their test"
+)]
+
+mod orders;
+mod rig;
+mod said;
