@@ -3,8 +3,8 @@
 
 use handover_client::call::Method;
 use handover_model::api::{
-    AgentDetail, AgentState, AgentSummary, ComponentSummary, LabelsChange, OrderInfo, PinRequest,
-    RetireRequest,
+    AgentDetail, AgentState, AgentSummary, ComponentSummary, LabelsChange, OrderInfo, PinInfo,
+    PinRequest, RetireRequest,
 };
 use handover_model::{ComponentName, Labels, Pin};
 
@@ -186,7 +186,7 @@ pub(crate) struct OnlyIf {
 impl OnlyIf {
     /// The entity tag that the server makes of a generation.
     pub(crate) fn tag(self) -> Option<String> {
-        self.generation.map(|number| format!("\"{number}\""))
+        self.generation.map(|number| format!("\"g{number}\""))
     }
 }
 
@@ -227,7 +227,7 @@ pub(super) fn run(
                 reason: said.reason,
             };
             let agent = find(&api, &agent)?.agent.id;
-            let path = routes::of_agent(agent, "clear-quarantine");
+            let path = routes::of_agent(agent, "quarantine/clear");
             let order: OrderInfo = api.post("order it", &path, &request)?;
             return follow::follow(&api, vec![order], !no_wait, desk);
         }
@@ -236,20 +236,22 @@ pub(super) fn run(
             let request = PinRequest { pin, reason: said.reason };
             let path = pin_path(&agent, &component);
             let tag = only.tag();
-            let made: serde_json::Value =
+            let made: PinInfo =
                 api.change("pin it", (Method::Put, &path), Some(&request), tag.as_deref())?;
-            desk.out.result(&made, |_| {
-                format!("{} may run {component} {} only", agent.agent.name, request.pin)
+            desk.out.result(&made, |made| {
+                let name = &agent.agent.name;
+                format!("{name} may run {component} {} only{}", request.pin, told_by(made))
             });
         }
         AgentCommand::Unpin { agent, component, only } => {
             let agent = find(&api, &agent)?;
             let path = pin_path(&agent, &component);
             let tag = only.tag();
-            let made: serde_json::Value =
+            let made: PinInfo =
                 api.change("unpin it", (Method::Delete, &path), None::<&()>, tag.as_deref())?;
-            desk.out.result(&made, |_| {
-                format!("the control plane no longer pins {component} on {}", agent.agent.name)
+            desk.out.result(&made, |made| {
+                let name = &agent.agent.name;
+                format!("no longer pinned here: {component} on {name}{}", told_by(made))
             });
         }
         AgentCommand::Label { agent, labels, remove, only } => {
@@ -286,12 +288,15 @@ pub(super) fn all(
     labels: &[String],
     most: Option<usize>,
 ) -> Result<Vec<AgentSummary>, ControlError> {
-    let wanted = parse_labels(labels)?;
+    api.list("list agents", &with_labels(labels)?, most)
+}
+
+fn with_labels(labels: &[String]) -> Result<String, ControlError> {
     let mut path = routes::AGENTS.to_owned();
-    for (key, value) in &wanted {
+    for (key, value) in &parse_labels(labels)? {
         path = routes::query(&path, &[("label", Some(format!("{key}={value}")))]);
     }
-    api.list("list agents", &path, most)
+    Ok(path)
 }
 
 /// Labels as typed.
@@ -300,20 +305,24 @@ pub(super) fn parse_labels(labels: &[String]) -> Result<Labels, ControlError> {
         .map_err(|error| ControlError::Usage { what: error.to_string() })
 }
 
+/// The order that takes the word to the host.
+fn told_by(pin: &PinInfo) -> String {
+    match pin.order {
+        Some(order) if !pin.in_force => format!("; {order} tells the host"),
+        Some(_) | None => String::new(),
+    }
+}
+
 fn pin_path(agent: &AgentDetail, component: &ComponentName) -> String {
     routes::one(&routes::of_agent(agent.agent.id, "pins"), component)
 }
 
 fn list(api: &Api, args: &ListArgs, desk: &Desk<'_>) -> Result<(), ControlError> {
-    let filtered = args.component.is_some() || args.state.is_some();
-    let mut agents = all(api, &args.labels, args.limit.filter(|_| !filtered))?;
-    agents.retain(|agent| {
-        args.state.is_none_or(|state| agent.state == state.state())
-            && args.component.as_ref().is_none_or(|wanted| {
-                agent.components.iter().any(|component| component.component == *wanted)
-            })
-    });
-    agents.truncate(args.limit.unwrap_or(usize::MAX));
+    let state = args.state.map(|state| words::agent_state(state.state()).to_owned());
+    let component = args.component.as_ref().map(ToString::to_string);
+    let path = with_labels(&args.labels)?;
+    let path = routes::query(&path, &[("state", state), ("component", component)]);
+    let agents: Vec<AgentSummary> = api.list("list agents", &path, args.limit)?;
     desk.out.result(&agents, |agents| {
         let head = ["NAME", "STATE", "SEEN", "COMPONENTS", "LABELS", "ORDERS"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -410,7 +419,7 @@ fn label(
         return Err(ControlError::Usage { what: what.to_owned() });
     }
     let agent = find(api, agent)?;
-    let path = routes::of_agent(agent.agent.id, "labels");
+    let path = routes::one(routes::AGENTS, agent.agent.id);
     let tag = only.tag();
     let after: AgentDetail =
         api.change("change the labels", (Method::Patch, &path), Some(&change), tag.as_deref())?;
@@ -434,7 +443,7 @@ fn retire(
     let path = routes::of_agent(agent.agent.id, "retire");
     let request = RetireRequest { reason: said.reason };
     let tag = only.tag();
-    let made: serde_json::Value = api.post_if("retire it", &path, &request, tag.as_deref())?;
+    let made: AgentDetail = api.post_if("retire it", &path, &request, tag.as_deref())?;
     desk.out.result(&made, |_| format!("{name} is retired"));
     Ok(())
 }

@@ -14,8 +14,8 @@ use handover_client::call::{Call, CallError, Method, Reply, Sent};
 use handover_client::dice::Dice;
 use handover_client::fetch::{Answer, FetchError, Fetcher, Limits, Options, Roots};
 use handover_client::real_world::{Clock, RealClock, Stop};
-use handover_model::ErrorClass;
 use handover_model::api::{IDEMPOTENCY_KEY, MOST_PER_PAGE, Page};
+use handover_model::{Digest, ErrorClass};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -29,6 +29,8 @@ const ATTEMPTS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The most bytes of one answer: a page of a thousand agents with all their components.
 const LARGEST_ANSWER: u64 = 64 * 1024 * 1024;
+/// The most bytes of a metadata file that are compared.
+const LARGEST_METADATA: u64 = 8 * 1024 * 1024;
 /// How long the event stream may be silent: the server says something every 15 seconds.
 const SILENCE: Duration = Duration::from_secs(50);
 /// The most pages of a list that are read.
@@ -184,6 +186,24 @@ impl Api {
         parse(act, &reply)
     }
 
+    /// Whether the repository that the server keeps has this very file. Packages bear their digest
+    /// in their name; of metadata the content is compared.
+    pub(crate) fn has_file(&self, path: &str, digest: &Digest) -> Result<bool, ControlError> {
+        let act = "ask what the server has";
+        let (fetcher, base) = self.fetcher().map_err(|source| ControlError::call(act, source))?;
+        let url = format!("{base}/repository/{path}");
+        let found = if path.starts_with("targets/") {
+            fetcher.open(&url, 0).map(|_there| path.contains(&digest.to_string()))
+        } else {
+            fetcher.small(&url, LARGEST_METADATA).map(|bytes| Digest::of(&bytes) == *digest)
+        };
+        match found {
+            Ok(same) => Ok(same),
+            Err(FetchError::NotFound { .. } | FetchError::TooLarge { .. }) => Ok(false),
+            Err(error) => Err(ControlError::call(act, error.into())),
+        }
+    }
+
     /// Every item of a list, or the first `most`.
     pub(crate) fn list<T: DeserializeOwned>(
         &self,
@@ -191,10 +211,21 @@ impl Api {
         path: &str,
         most: Option<usize>,
     ) -> Result<Vec<T>, ControlError> {
+        self.list_after(act, path, None, most)
+    }
+
+    /// The same, from a place in the list on.
+    pub(crate) fn list_after<T: DeserializeOwned>(
+        &self,
+        act: &str,
+        path: &str,
+        mut after: Option<String>,
+        most: Option<usize>,
+    ) -> Result<Vec<T>, ControlError> {
         let most = most.unwrap_or(usize::MAX);
         let size = u32::try_from(most).unwrap_or(u32::MAX).clamp(1, MOST_PER_PAGE);
         let joint = if path.contains('?') { '&' } else { '?' };
-        let (mut items, mut after) = (Vec::new(), None::<String>);
+        let mut items = Vec::new();
         for _ in 0..MOST_PAGES {
             let mut address = format!("{path}{joint}limit={size}");
             if let Some(after) = &after {

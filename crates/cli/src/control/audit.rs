@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use camino::Utf8PathBuf;
 use handover_hoststeps::disk;
-use handover_model::api::{AuditRow, Checkpoint, verify_audit};
+use handover_model::api::{AuditRow, Checkpoint, Page, verify_audit};
 use handover_model::wire::SignedDoc;
 use serde::Serialize;
 
@@ -73,8 +73,36 @@ fn all(api: &Api) -> Result<Vec<AuditRow>, ControlError> {
     Ok(rows)
 }
 
+/// The last rows. The trail is read from its beginning on, so its end is looked for by halves:
+/// rows are numbered without gaps.
+fn newest(api: &Api, limit: usize) -> Result<Vec<AuditRow>, ControlError> {
+    let exists = |number: u64| -> Result<bool, ControlError> {
+        let after = Some(number.saturating_sub(1).to_string());
+        let path = routes::query(routes::AUDIT, &[("after", after), ("limit", Some("1".into()))]);
+        let page: Page<AuditRow> = api.get("read the audit trail", &path)?;
+        Ok(!page.items.is_empty())
+    };
+    let (mut below, mut above) = (0_u64, 1_u64);
+    while exists(above)? {
+        (below, above) = (above, above.saturating_mul(2));
+    }
+    while above - below > 1 {
+        let middle = below + (above - below) / 2;
+        if exists(middle)? {
+            below = middle;
+        } else {
+            above = middle;
+        }
+    }
+    let before = below.saturating_sub(u64::try_from(limit).unwrap_or(u64::MAX));
+    api.list_after("read the audit trail", routes::AUDIT, Some(before.to_string()), Some(limit))
+}
+
 fn list(api: &Api, limit: usize, what: Option<&str>, desk: &Desk<'_>) -> Result<(), ControlError> {
-    let mut rows = all(api)?;
+    let mut rows = match what {
+        Some(_) => all(api)?,
+        None => newest(api, limit)?,
+    };
     rows.retain(|row| what.is_none_or(|what| row.what.starts_with(what)));
     let rows = rows.split_off(rows.len().saturating_sub(limit));
     desk.out.result(&rows, |rows| {

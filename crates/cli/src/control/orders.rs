@@ -69,6 +69,7 @@ fn list(
     most: usize,
     desk: &Desk<'_>,
 ) -> Result<(), ControlError> {
+    // Looked up for its nearest names, where there is none.
     let agent = agent.map(|agent| agents::find(api, agent)).transpose()?;
     let mut path = routes::query(
         routes::ORDERS,

@@ -153,12 +153,9 @@ pub(crate) fn publish(directory: &Utf8Path, desk: &Desk<'_>) -> Result<(), Contr
         return Err(RepoError::NotARepository { path: directory.to_owned() }.into());
     };
     let (_, api) = desk.open()?;
-    let there: Vec<Staged> = api.list("ask what the server has", routes::STAGING, None)?;
-    let there: BTreeMap<String, Digest> =
-        there.into_iter().map(|file| (file.path, file.digest)).collect();
     let (mut sent, mut bytes) = (0_u32, 0_u64);
     for (path, (digest, length)) in &local {
-        if there.get(path) == Some(digest) {
+        if api.has_file(path, digest)? {
             continue;
         }
         let parts: Vec<_> = path.split('/').map(encoded).collect();

@@ -7,7 +7,7 @@ use super::api::encoded;
 /// The token that speaks.
 pub(crate) const WHOAMI: &str = "/api/v1/whoami";
 /// The server about itself.
-pub(crate) const SERVER: &str = "/api/v1/server";
+pub(crate) const SERVER: &str = "/api/v1/info";
 /// All agents.
 pub(crate) const AGENTS: &str = "/api/v1/agents";
 /// All orders.
@@ -25,7 +25,7 @@ pub(crate) const AUDIT: &str = "/api/v1/audit";
 /// What the audit trail's head was, signed.
 pub(crate) const CHECKPOINTS: &str = "/api/v1/audit/checkpoints";
 /// What happens, as it happens.
-pub(crate) const STREAM: &str = "/api/v1/events/stream";
+pub(crate) const STREAM: &str = "/api/v1/events";
 /// The server's staging area.
 pub(crate) const STAGING: &str = "/api/v1/repository/staging";
 /// Swaps staging in.

@@ -17,6 +17,8 @@ use super::api::Api;
 
 /// How long a server may be away before a command gives up on it.
 const PATIENCE: Duration = Duration::from_mins(10);
+/// The server's word for events that it does not keep any more.
+const GONE: &str = "events.gone";
 /// What is tried when it fails.
 const ACT: &str = "follow what happens";
 
@@ -118,6 +120,11 @@ impl<'a> Stream<'a> {
                 Ok(Some(Happening::Connected))
             }
             Err(error) => {
+                // Events that are kept no more: what was to be seen of them is looked at anew.
+                if error.code() == GONE && self.after.take().is_some() {
+                    crate::output::warn(&error.to_string());
+                    return Ok(None);
+                }
                 let away = self.api.clock().now().mono.saturating_sub(self.heard);
                 if away > PATIENCE || !may_come_back(&error) {
                     return Err(ControlError::call(ACT, error));
