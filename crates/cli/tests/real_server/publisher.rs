@@ -59,8 +59,9 @@ impl Publisher {
             "--out",
             out,
         ]);
-        let package = std::fs::read_dir(out).unwrap().next().unwrap().unwrap().path();
-        let package = package.to_str().unwrap();
+        let made = std::fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path());
+        let names: Vec<_> = made.map(|path| path.to_str().unwrap().to_owned()).collect();
+        let package = names.iter().find(|name| name.ends_with(".tar.zst")).unwrap();
         self.handover(&["release", "stage", "--repo", "repository", package]);
         self.sign(&format!("component-{}", self.component), "release.pem");
         self.handover(&["release", "publish", "repository"]);
