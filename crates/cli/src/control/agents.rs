@@ -389,7 +389,7 @@ fn describe(detail: &AgentDetail) -> String {
     pairs.retain(|(_, value)| !value.is_empty());
     let head = ["COMPONENT", "CURRENT", "PROVED", "TRIAL", "MODE", "PIN", "OUTLOOK"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    rows.extend(detail.state.iter().map(|state| {
+    rows.extend(detail.reported.iter().map(|state| {
         let proved = state.proof.as_ref().is_some_and(|proof| proof.proved);
         let pin = state.pin.as_ref().or(state.control_pin.as_ref());
         vec![

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use handover_hoststeps::disk;
 use handover_model::api::{
-    ComponentReleases, PublishRequest, Published, ReleaseDetail, ReleaseGraph, ReleaseInfo, Staged,
+    ComponentReleases, Page, PublishRequest, Published, ReleaseDetail, ReleaseGraph, ReleaseInfo,
+    Staged,
 };
 use handover_model::{ComponentName, Digest, Version};
 
@@ -41,7 +42,8 @@ pub(crate) fn answer(question: Question, desk: &Desk<'_>) -> Result<(), ControlE
 }
 
 fn list(api: &Api, desk: &Desk<'_>) -> Result<(), ControlError> {
-    let all: Vec<ComponentReleases> = api.list("list releases", routes::RELEASES, None)?;
+    let all: Page<ComponentReleases> = api.get("list releases", routes::RELEASES)?;
+    let all = all.items;
     desk.out.result(&all, |all| {
         let head = ["COMPONENT", "NEWEST", "VERSIONS", "AGENTS"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];

@@ -91,7 +91,7 @@ pub struct AgentDetail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_at: Option<Timestamp>,
     /// The components as reported, in full.
-    pub state: Vec<ComponentState>,
+    pub reported: Vec<ComponentState>,
     /// Pins that the control plane has set or is about to.
     pub pins: Vec<PinInfo>,
     /// Orders that are not ended, the newest first.

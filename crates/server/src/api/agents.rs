@@ -259,7 +259,7 @@ pub(super) fn detail(tx: &mut Tx<'_>, agent: &Agent) -> Result<AgentDetail, Prob
         facts: agent.facts.clone(),
         boot: agent.boot.clone(),
         reported_at: agent.reported_at,
-        state: state.map(|(host, _)| host.components).unwrap_or_default(),
+        reported: state.map(|(host, _)| host.components).unwrap_or_default(),
         pins,
         orders: open.into_iter().map(super::orders::info).collect(),
         token: agent.token,
