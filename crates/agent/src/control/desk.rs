@@ -9,7 +9,9 @@ use camino::Utf8PathBuf;
 use handover_engine::orders::{Ending, OrderLedger, Stand, Taken};
 use handover_hoststeps::{HostError, disk};
 use handover_model::wire::{AgentOrder, HostState, OrderReport, OrderStage, ReportBody};
-use handover_model::{FramedError, OrderId, Progress, ReleaseId, SessionId, Timestamp};
+use handover_model::{Digest, FramedError, OrderId, Progress, ReleaseId, SessionId, Timestamp};
+
+use handover_trust::control::state_digest;
 
 use super::identity::{ControlFiles, Identity};
 use super::outbox::Outbox;
@@ -22,6 +24,10 @@ pub struct Desk {
     path: Utf8PathBuf,
     ledger: Mutex<OrderLedger>,
     outbox: Mutex<Outbox>,
+    /// The newest state that was reported.
+    state: Mutex<Option<Digest>>,
+    /// Held by whoever reports endings: two at once would report each twice.
+    telling: Mutex<()>,
     bell: Bell,
 }
 
@@ -79,6 +85,8 @@ impl Desk {
             path: ledger_path(home),
             ledger: Mutex::new(load_ledger(home)?),
             outbox: Mutex::new(Outbox::open(&files, identity.agent, session, key)?),
+            state: Mutex::new(None),
+            telling: Mutex::new(()),
             bell,
         })
     }
@@ -130,6 +138,7 @@ impl Desk {
     /// # Errors
     /// [`Failure`] when the disk fails.
     pub fn tell_endings(&self, now: Timestamp) -> Result<(), Failure> {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let ledger = self.ledger();
         for (taken, ending) in ledger.untold() {
             let order = taken.order.id;
@@ -204,13 +213,28 @@ impl Desk {
         self.bell.ring();
     }
 
-    /// Reports a state.
+    /// Reports a state, if it is another than the one that was reported last.
     ///
     /// # Errors
     /// [`Failure`] when the disk fails.
     pub fn tell_state(&self, state: HostState, now: Timestamp) -> Result<(), Failure> {
-        self.outbox().push(ReportBody::State(Box::new(state)), now)?;
+        let digest = state_digest(&state)?;
+        let mut newest = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if *newest != Some(digest) {
+            self.outbox().push(ReportBody::State(Box::new(state)), now)?;
+            *newest = Some(digest);
+        }
         Ok(())
+    }
+
+    /// The digest of the newest state that was reported.
+    pub fn told_state(&self) -> Option<Digest> {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the next state news, whatever it is.
+    pub fn forget_state(&self) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

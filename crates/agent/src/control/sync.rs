@@ -12,8 +12,8 @@ use handover_engine::orders::Stand;
 use handover_model::wire::{
     Action, ChannelCa, LARGEST_REQUEST, LONGEST_WAIT, MOST_REPORTS, SyncAnswer, SyncRequest,
 };
-use handover_model::{Digest, ErrorClass, Millis, SessionId};
-use handover_trust::control::{OrderKeys, state_digest};
+use handover_model::{ErrorClass, Millis, SessionId};
+use handover_trust::control::OrderKeys;
 
 use super::channel::{BearerChannel, Channel};
 use super::desk::Desk;
@@ -57,8 +57,6 @@ pub(super) struct Sync {
     number: Arc<AtomicU64>,
     standing: Standing,
     kept_at: Option<Duration>,
-    /// The newest state that was put into the outbox.
-    state: Option<Digest>,
     looked_at: Option<Duration>,
     outlooks: Outlooks,
     worker: Option<JoinHandle<()>>,
@@ -126,7 +124,6 @@ impl Sync {
             number: Arc::clone(number),
             standing,
             kept_at: None,
-            state: None,
             looked_at: None,
             outlooks: Outlooks::default(),
             worker: None,
@@ -148,9 +145,10 @@ impl Sync {
             match self.channel.sync(&request) {
                 Ok(answer) => {
                     let took = agent.now().mono.saturating_sub(began);
-                    let held = !request.wait.duration().is_zero() && took >= HELD;
                     self.answered(agent, &answer)?;
-                    self.pause(agent, answer.next.duration(), held);
+                    let busy = self.worker.is_some() || !self.desk.outbox().is_empty();
+                    let length = plan_pause(&request, &answer, took, busy);
+                    self.pause(agent, length);
                 }
                 Err(error) => {
                     let wait = self.failed(agent, &request, &error);
@@ -170,7 +168,7 @@ impl Sync {
             number: self.number.fetch_add(1, Ordering::SeqCst).saturating_add(1),
             machine: machine(),
             agent_version: own_version(),
-            state: self.state,
+            state: self.desk.told_state(),
             place: self.desk.ledger().highest,
             order_keys: self.keys.number,
             ca: self.ca.number,
@@ -200,17 +198,12 @@ impl Sync {
     }
 
     /// Waits until the next sync is due, or there is something to say.
-    fn pause(&mut self, agent: &mut Agent, next: Duration, held: bool) {
-        let busy = self.worker.is_some() || !self.desk.outbox().is_empty();
-        let wait = if busy {
-            SHORTEST
-        } else if held {
-            // It held the request as long as it wanted to: the next may be held at once.
+    fn pause(&mut self, agent: &mut Agent, length: Duration) {
+        if length.is_zero() {
             return;
-        } else {
-            jitter(next.clamp(SHORTEST, LONGEST), &mut agent.dice)
-        };
-        if agent.stop.wait_or_bell(self.desk.bell(), wait) == Woken::Rung {
+        }
+        let length = jitter(length, &mut agent.dice);
+        if agent.stop.wait_or_bell(self.desk.bell(), length) == Woken::Rung {
             agent.wait(GATHER);
         }
     }
@@ -286,14 +279,8 @@ impl Sync {
             return;
         }
         self.looked_at = Some(now.mono);
-        let told = look(agent, &mut self.outlooks).and_then(|state| {
-            let digest = state_digest(&state)?;
-            if self.state != Some(digest) {
-                self.desk.tell_state(state, now.wall)?;
-                self.state = Some(digest);
-            }
-            Ok(())
-        });
+        let told =
+            look(agent, &mut self.outlooks).and_then(|state| self.desk.tell_state(state, now.wall));
         if let Err(error) = told {
             tracing::warn!(code = error.code(), error = %chain(&error), "no state to report");
         }
@@ -320,5 +307,75 @@ impl Sync {
         self.standing.keep(&self.files);
         tracing::info!("this host has left its control plane, as ordered");
         Ok(true)
+    }
+}
+
+/// How long to wait after an answer that took `took` to come. A server that holds requests open
+/// is asked again at once; one that does not says when to come. Whatever it says and wants, it is
+/// not asked more often than once a second for its sake.
+fn plan_pause(request: &SyncRequest, answer: &SyncAnswer, took: Duration, busy: bool) -> Duration {
+    let has_said_more = answer.want_state
+        || !answer.orders.is_empty()
+        || !answer.cancels.is_empty()
+        || !answer.order_keys.is_empty()
+        || answer.ca.is_some();
+    if busy || has_said_more {
+        return SHORTEST;
+    }
+    // It was not asked to hold this one, or held it as long as it wanted to.
+    if request.wait.duration().is_zero() || took >= HELD {
+        return Duration::ZERO;
+    }
+    answer.next.duration().clamp(SHORTEST, LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exchange(wait: u64) -> (SyncRequest, SyncAnswer) {
+        let mut ids = handover_model::IdGen::new([1; 32]);
+        let at = handover_model::Timestamp::from_micros(0);
+        let request = SyncRequest {
+            session: SessionId::mint(&mut ids, at),
+            number: 1,
+            machine: machine(),
+            agent_version: own_version(),
+            state: None,
+            place: None,
+            order_keys: 1,
+            ca: 1,
+            reports: Vec::new(),
+            wait: Millis(wait),
+        };
+        let answer = SyncAnswer {
+            at,
+            acknowledged: 0,
+            orders: Vec::new(),
+            cancels: Vec::new(),
+            want_state: false,
+            order_keys: Vec::new(),
+            ca: None,
+            notices: Vec::new(),
+            next: Millis(60_000),
+        };
+        (request, answer)
+    }
+
+    #[test]
+    fn a_server_that_holds_is_asked_again_and_one_that_does_not_is_left_alone() {
+        let (request, mut answer) = exchange(55_000);
+        let minute = Duration::from_mins(1);
+        assert_eq!(plan_pause(&request, &answer, Duration::from_secs(55), false), Duration::ZERO);
+        assert_eq!(plan_pause(&request, &answer, Duration::from_millis(5), false), minute);
+        assert_eq!(plan_pause(&request, &answer, Duration::from_millis(5), true), SHORTEST);
+        let (reporting, _) = exchange(0);
+        assert_eq!(plan_pause(&reporting, &answer, Duration::ZERO, false), Duration::ZERO);
+        answer.next = Millis(u64::MAX);
+        assert_eq!(plan_pause(&request, &answer, Duration::ZERO, false), LONGEST);
+        answer.next = Millis(0);
+        assert_eq!(plan_pause(&request, &answer, Duration::ZERO, false), SHORTEST);
+        answer.want_state = true;
+        assert_eq!(plan_pause(&request, &answer, minute, false), SHORTEST, "it wants without end");
     }
 }

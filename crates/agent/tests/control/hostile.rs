@@ -11,9 +11,10 @@ use handover_model::{AgentId, IdGen};
 use handover_trust::control::{OrderKeys, sign};
 use serde_json::json;
 
+use crate::host::{Running, enrolled, runs_of_web, update};
 use crate::plane::{Plane, is_done, now, order_key};
 use crate::site::{Site, key, web};
-use crate::{Running, enrolled, runs_of_web, until, update};
+use crate::until;
 
 /// An enrolled host with a release that it could install, and its agent.
 fn tempted() -> (Site, Plane, Running) {
@@ -208,8 +209,7 @@ fn a_release_that_is_not_in_the_repository_or_below_the_floor_is_not_installed()
 fn a_package_that_is_not_the_signed_one_is_not_run() {
     let (site, plane, _agent) = tempted();
     site.tamper(|files| {
-        for (path, bytes) in files.iter_mut().filter(|(path, _)| path.starts_with("/targets/")) {
-            println!("{path} is another now");
+        for (_, bytes) in files.iter_mut().filter(|(path, _)| path.starts_with("/targets/")) {
             let end = bytes.len() - 1;
             bytes[end] ^= 1;
         }

@@ -238,10 +238,7 @@ fn answer(
     let liar = books.0.lock().unwrap().liar.take();
     if let Some(mut liar) = liar {
         let lied = liar(&path, stream);
-        let mut held = books.0.lock().unwrap();
-        if held.liar.is_none() {
-            held.liar = Some(liar);
-        }
+        books.0.lock().unwrap().liar.get_or_insert(liar);
         if lied {
             return false;
         }

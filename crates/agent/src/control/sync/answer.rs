@@ -37,7 +37,7 @@ impl Sync {
         self.take_orders(answer, now)?;
         self.take_cancels(answer, now)?;
         if answer.want_state {
-            self.state = None;
+            self.desk.forget_state();
         }
         self.standing.show(&answer.notices);
         // Shown and nothing else: it is not signed.
