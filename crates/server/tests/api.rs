@@ -1,0 +1,22 @@
+//! The API of a real server, over TLS, on both databases where that can make a difference.
+
+#[path = "api/agents.rs"]
+mod agents;
+#[path = "api/client.rs"]
+mod client;
+#[path = "api/events.rs"]
+mod events;
+#[path = "api/fuzz.rs"]
+mod fuzz;
+#[path = "api/orders.rs"]
+mod orders;
+#[path = "api/problems.rs"]
+mod problems;
+#[path = "api/publishing.rs"]
+mod publishing;
+#[path = "api/repository.rs"]
+mod repository;
+#[path = "api/site.rs"]
+mod site;
+#[path = "api/tokens.rs"]
+mod tokens;

@@ -1,0 +1,98 @@
+//! The event stream: everything once, in order, also over a break.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::site::Site;
+
+/// A stream of events.
+struct Follower {
+    stream: TlsStream<TcpStream>,
+    text: String,
+}
+
+impl Follower {
+    async fn open(site: &Site, path: &str, headers: &[(&str, &str)]) -> Self {
+        let mut stream = site.admin.connect().await;
+        let head = site.admin.head("GET", path, headers, 0);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut this = Self { stream, text: String::new() };
+        this.until(|text| text.contains(": open")).await;
+        assert!(this.text.starts_with("HTTP/1.1 200"), "{}", this.text);
+        this
+    }
+
+    async fn until(&mut self, holds: impl Fn(&str) -> bool) {
+        let read = async {
+            while !holds(&self.text) {
+                let mut piece = [0; 4096];
+                let count = self.stream.read(&mut piece).await.unwrap();
+                assert_ne!(count, 0, "the stream ended: {}", self.text);
+                self.text.push_str(&String::from_utf8_lossy(&piece[..count]));
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), read).await.expect("within ten seconds");
+    }
+
+    /// The events so far, each whole.
+    fn events(&self) -> Vec<Value> {
+        let data = self.text.lines().filter_map(|line| line.strip_prefix("data: "));
+        data.filter_map(|data| serde_json::from_str(data).ok()).collect()
+    }
+
+    async fn wait_for(&mut self, count: usize) -> Vec<Value> {
+        self.until(|text| text.matches("\ndata: ").count() >= count && text.ends_with('\n')).await;
+        self.events()
+    }
+}
+
+async fn relabel(site: &Site, agent: &str, value: &str) {
+    let change = json!({ "set": { "n": value } });
+    site.admin.json("PATCH", &format!("/api/v1/agents/{agent}"), &change).await.good();
+    site.number().await;
+}
+
+#[tokio::test]
+async fn a_follower_that_comes_back_gets_what_it_missed_and_nothing_twice() {
+    for site in Site::on_each().await {
+        site.agent("web-1").await;
+        site.agent("web-2").await;
+        let mut first = Follower::open(&site, "/api/v1/events?agent=web-1", &[]).await;
+        relabel(&site, "web-1", "1").await;
+        relabel(&site, "web-2", "other").await;
+        relabel(&site, "web-1", "2").await;
+        let seen = first.wait_for(2).await;
+        assert_eq!(seen.len(), 2, "{seen:?}");
+        assert_eq!(seen[1]["data"]["n"], "2");
+        drop(first);
+
+        relabel(&site, "web-1", "3").await;
+        let last = seen[1]["seq"].to_string();
+        let headers = [("last-event-id", last.as_str())];
+        let mut second = Follower::open(&site, "/api/v1/events?agent=web-1", &headers).await;
+        relabel(&site, "web-1", "4").await;
+        let seen = second.wait_for(2).await;
+        let values: Vec<_> = seen.iter().map(|event| event["data"]["n"].clone()).collect();
+        assert_eq!(json!(values), json!(["3", "4"]));
+        drop(second);
+        let timeline = site.admin.get("/api/v1/agents/web-1/timeline").await.good();
+        assert_eq!(timeline["items"][0]["data"]["n"], "4", "{timeline}");
+        site.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_follower_of_another_database_is_not_left_waiting_for_ever() {
+    let site = Site::new().await;
+    let headers = [("last-event-id", "4711")];
+    let reply = site.admin.send("GET", "/api/v1/events", &headers, b"").await;
+    assert_eq!((reply.status, reply.code().as_str()), (410, "events.gone"));
+    let headers = [("last-event-id", "x")];
+    let reply = site.admin.send("GET", "/api/v1/events", &headers, b"").await;
+    assert_eq!(reply.code(), "malformed");
+    site.stop().await;
+}

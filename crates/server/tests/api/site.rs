@@ -1,0 +1,194 @@
+//! A running server with agents in its database.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use camino::Utf8PathBuf;
+use handover_model::wire::{
+    ComponentState, HostState, LoginToken, Proof, Report, ReportBody, SignedDoc, secret_digest,
+};
+use handover_model::{
+    AgentId, Digest, Labels, Mode, Platform, ReleaseId, SessionId, Timestamp, Version,
+};
+use handover_server::{Config, Running, Server};
+use handover_store::agents::{self, NewAgent};
+use handover_store::{StoreError, leases, reports, sequencer};
+use handover_testkit::Postgres;
+use tempfile::TempDir;
+
+use crate::client::Client;
+
+/// A server that runs, and its administrator.
+pub(crate) struct Site {
+    pub(crate) running: Running,
+    pub(crate) admin: Client,
+    pub(crate) data: Utf8PathBuf,
+    _directory: TempDir,
+}
+
+impl Site {
+    /// On SQLite.
+    pub(crate) async fn new() -> Self {
+        Self::on(None).await
+    }
+
+    /// On every database that there is here.
+    pub(crate) async fn on_each() -> Vec<Self> {
+        let mut sites = vec![Self::new().await];
+        if let Some(postgres) = Postgres::shared() {
+            sites.push(Self::on(Some(postgres.fresh_database())).await);
+        }
+        sites
+    }
+
+    async fn on(database: Option<String>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let data = Utf8PathBuf::from_path_buf(directory.path().join("data")).unwrap();
+        let mut config = Config::new(data.clone(), SocketAddr::from(([127, 0, 0, 1], 0)));
+        config.names = vec!["localhost".to_owned()];
+        config.database = database;
+        config.limits.requests_per_second = 10_000;
+        config.limits.enrolments_per_second = 10_000;
+        let running = Server::start(config).await.unwrap();
+        let login = LoginToken::parse(running.first_login.as_ref().unwrap()).unwrap();
+        let admin = Client::new(running.address, &data, Some(login.secret));
+        Self { running, admin, data, _directory: directory }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.running.state().now().wall
+    }
+
+    /// An agent that enrolled, and has not reported.
+    pub(crate) async fn agent(&self, name: &str) -> AgentId {
+        let state = self.running.state();
+        let id = state.mint(AgentId::mint);
+        let new = NewAgent {
+            id,
+            name: name.parse().unwrap(),
+            public_key: serde_json::json!({}),
+            key_digest: Digest::of(name.as_bytes()),
+            secret: secret_digest(name),
+            machine: Digest::of(name.as_bytes()),
+            session: state.mint(SessionId::mint),
+            platform: linux(),
+            agent_version: version("1.0.0"),
+            labels: Labels::parse(["site=ost"]).unwrap(),
+            ephemeral_after: None,
+            token: None,
+        };
+        let now = self.now();
+        let made =
+            state.store.write(move |tx| -> Result<_, StoreError> { agents::insert(tx, &new, now) });
+        made.await.unwrap();
+        id
+    }
+
+    /// An agent that reported these components.
+    pub(crate) async fn agent_with(&self, name: &str, components: Vec<ComponentState>) -> AgentId {
+        let id = self.agent(name).await;
+        self.report(id, 1, name, components).await;
+        id
+    }
+
+    /// What an agent's state report leaves behind.
+    pub(crate) async fn report(
+        &self,
+        id: AgentId,
+        number: u64,
+        name: &str,
+        components: Vec<ComponentState>,
+    ) {
+        let now = self.now();
+        let host = HostState {
+            name: name.parse().unwrap(),
+            platform: linux(),
+            agent_version: version("1.0.0"),
+            boot: "b".to_owned(),
+            facts: Labels::default(),
+            components,
+        };
+        let report = Report {
+            type_: Report::TYPE.to_owned(),
+            agent: id,
+            number,
+            session: self.running.state().mint(SessionId::mint),
+            at: now,
+            body: ReportBody::State(Box::new(host.clone())),
+        };
+        let digest = Digest::of(&number.to_be_bytes());
+        let document = SignedDoc(serde_json::json!({ "signatures": [], "signed": report.clone() }));
+        let done = self.running.state().store.write(move |tx| -> Result<_, StoreError> {
+            let agent = agents::get(tx, id)?.unwrap();
+            reports::keep(tx, agent.key, &report, &document, now)?;
+            agents::put_state(tx, agent.key, number, &digest, &host, now)
+        });
+        done.await.unwrap();
+    }
+
+    /// Numbers what waits for a number, unless the server's own sequencer does.
+    pub(crate) async fn number(&self) {
+        let state = self.running.state();
+        let now = self.now();
+        let numbered = state.store.write(move |tx| -> Result<_, StoreError> {
+            let length = std::time::Duration::from_secs(60);
+            match leases::acquire(tx, sequencer::LEASE, "test", now, length)? {
+                Some(lease) => sequencer::number(tx, &lease, 1000).map(Some),
+                None => Ok(None),
+            }
+        });
+        if let Some(last) =
+            numbered.await.unwrap().and_then(|numbered| numbered.events.last().cloned())
+        {
+            state.events.send_replace(last.seq);
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.running.stop().await;
+    }
+}
+
+pub(crate) fn version(text: &str) -> Version {
+    text.parse().unwrap()
+}
+
+pub(crate) fn linux() -> Platform {
+    "linux-x86_64".parse().unwrap()
+}
+
+/// A release of `component` whose package is the text `component version`.
+pub(crate) fn release(component: &str, number: &str) -> ReleaseId {
+    let digest = Digest::of(format!("{component} {number}").as_bytes());
+    ReleaseId { version: version(number), digest }
+}
+
+/// A component as a healthy host reports it.
+pub(crate) fn component(name: &str, number: &str, sequence: u64) -> ComponentState {
+    let current = release(name, number);
+    ComponentState {
+        component: name.parse().unwrap(),
+        current: Some(current.clone()),
+        sequence: Some(sequence),
+        proof: Some(Proof {
+            release: current,
+            executable: Digest::of(b"exe"),
+            proved: true,
+            pid: 7,
+            ready: true,
+            boot: "b".to_owned(),
+        }),
+        trial: None,
+        previous: Vec::new(),
+        quarantine: Vec::new(),
+        mode: Mode::Manual,
+        channel: "stable".to_owned(),
+        pin: None,
+        control_pin: None,
+        floor: Some(version("1.0.0")),
+        outlook: None,
+    }
+}
+
+/// Nothing but texts.
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
