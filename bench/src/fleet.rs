@@ -43,6 +43,21 @@ impl Virtual {
     }
 }
 
+/// The agents with numbers below `count` in an order that has nothing to do with their place in
+/// the database, as agents come in life; the same each time.
+pub(crate) fn shuffled(count: u32) -> Vec<u32> {
+    // splitmix64 (Steele, Lea, Flood 2014).
+    let mixed = |number: &u32| {
+        let mut mixed = u64::from(*number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    };
+    let mut all: Vec<u32> = (0..count).collect();
+    all.sort_by_key(mixed);
+    all
+}
+
 /// How every virtual host stands: two components, as a host has them after its first updates.
 pub(crate) fn state() -> anyhow::Result<HostState> {
     let release =

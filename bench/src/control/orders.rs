@@ -35,7 +35,7 @@ pub(super) fn measure(ground: &Ground, few: &Premises) -> anyhow::Result<Row> {
     let (mut answered, mut handed) = (Samples::default(), Samples::default());
     for number in 0..ground.sizes.orders.min(held) {
         let agent = Virtual::of(number);
-        let path = format!("/api/v1/agents/{}/clear-quarantine", agent.id);
+        let path = format!("/api/v1/agents/{}/quarantine/clear", agent.id);
         let begun = wall();
         let key = format!("bench-{number}");
         let (status, body) = plane.call("POST", &path, &key, "{\"component\":\"web\"}")?;

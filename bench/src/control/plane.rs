@@ -267,8 +267,8 @@ impl Drop for Plane {
 
 /// Waits until the server answers that it is healthy.
 fn healthy(address: SocketAddr, roots: &[String]) -> anyhow::Result<()> {
-    let (status, body) = ask(address, roots, "GET /health", "", "")?;
-    ensure!(status == 200, "/health answers with {status}: {body}");
+    let (status, body) = ask(address, roots, "GET /healthz", "", "")?;
+    ensure!(status == 200, "/healthz answers with {status}: {body}");
     Ok(())
 }
 

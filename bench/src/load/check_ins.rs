@@ -41,10 +41,15 @@ pub(super) async fn run(
 ) -> anyhow::Result<Outcome> {
     let phase = Rc::new(Cell::new(Phase::WarmUp));
     let state = state_digest(&fleet::state()?)?;
+    let mut shares = vec![Vec::new(); usize::try_from(job.connections)?];
+    let last = shares.len().max(1);
+    for (place, agent) in fleet::shuffled(job.agents).into_iter().enumerate() {
+        shares[place % last].push(agent);
+    }
     let mut carriers = Vec::new();
-    for number in 0..job.connections {
+    for (number, share) in (0..).zip(shares) {
         let connection = connector.connect().await?;
-        carriers.push(Carrier::new(connection, number, &job, state, &phase)?);
+        carriers.push(Carrier::new(connection, (number, &share), &job, state, &phase)?);
     }
     let local = LocalSet::new();
     let tasks: Vec<_> =
@@ -83,15 +88,14 @@ pub(super) async fn run(
 impl Carrier {
     fn new(
         connection: Connection,
-        number: u32,
+        (number, share): (u32, &[u32]),
         job: &CheckIns,
         state: Digest,
         phase: &Rc<Cell<Phase>>,
     ) -> anyhow::Result<Self> {
         let mut agents = Vec::new();
-        let step = usize::try_from(job.connections)?;
-        for agent in (number..job.agents).step_by(step) {
-            agents.push((agent, CheckIn::of(agent, state, Millis(0))?, 0));
+        for agent in share {
+            agents.push((*agent, CheckIn::of(*agent, state, Millis(0))?, 0));
         }
         // Each begins at a moment of its own, so that they come evenly.
         let pace = job.rate.map(|rate| {

@@ -6,7 +6,7 @@ use super::{Connector, Meter, Outcome, percentiles};
 use crate::real_world::Stopwatch;
 
 /// What the servers answer with least work.
-const REQUEST: &[u8] = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 /// Connects, asks once, and closes, `count` times.
 pub(super) async fn run(
@@ -26,7 +26,7 @@ pub(super) async fn run(
         let mut connection = connector.connect().await?;
         ensure!(connection.is_resumed() == is_resumed, "the other kind of handshake was made");
         let answer = connection.exchange(REQUEST).await?;
-        ensure!(answer.status == 200, "/health answers with {}", answer.status);
+        ensure!(answer.status == 200, "/healthz answers with {}", answer.status);
         micros.push(u32::try_from(watch.elapsed().as_micros())?);
     }
     let (elapsed, cpu) = meter.end(&begun)?;

@@ -30,7 +30,7 @@ pub(crate) enum Said {
 }
 
 /// What an idle connection has asked once.
-const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 /// Holds them. An agent that got an order asks no more: what it was told would come again until
 /// it reported on it.
@@ -41,7 +41,7 @@ pub(super) async fn run(connector: Connector, agents: u32, asks: bool) -> anyhow
     for agent in 0..agents {
         let mut connection = connector.connect().await?;
         let answer = connection.exchange(HEALTH).await?;
-        ensure!(answer.status == 200, "/health answers with {}", answer.status);
+        ensure!(answer.status == 200, "/healthz answers with {}", answer.status);
         if asks {
             polls.spawn(poll(connection, agent, state));
         } else {
