@@ -30,7 +30,7 @@ async fn an_order_is_handed_out_until_it_is_reported_on_and_done_when_it_is_prov
     let mut client = site.connect().await;
     agent.sync(&mut client, Vec::new()).await;
     let id = site.order(agent.id, update()).await;
-    let answer = agent.poll(&mut client, Duration::from_secs(20)).await;
+    let answer = agent.ordered(&mut client).await;
     let order = opened(&site, &agent, &answer.orders[0]);
     assert_eq!((order.id, order.place.sequence, &order.action), (id, 1, &update()));
     assert_eq!(site.stored_order(id).await.state, OrderState::HandedOut);
@@ -84,10 +84,18 @@ async fn a_cancel_reaches_the_host_signed_and_its_word_ends_the_order() {
     let mut client = site.connect().await;
     agent.sync(&mut client, Vec::new()).await;
     let id = site.order(agent.id, update()).await;
-    let answer = agent.poll(&mut client, Duration::from_secs(20)).await;
+    let answer = agent.ordered(&mut client).await;
     let order = opened(&site, &agent, &answer.orders[0]);
     site.cancel(id).await;
-    let answer = agent.poll(&mut client, Duration::from_secs(20)).await;
+    let cancelled = async {
+        loop {
+            let answer = agent.poll(&mut client, Duration::from_secs(20)).await;
+            if !answer.cancels.is_empty() {
+                break answer;
+            }
+        }
+    };
+    let answer = tokio::time::timeout(crate::rig::PATIENCE, cancelled).await.unwrap();
     let keys = agent.order_keys.as_ref().unwrap();
     let cancel = verify_cancel(&answer.cancels[0], keys, agent.id).unwrap().into_inner();
     assert_eq!(cancel.order, id);
@@ -120,7 +128,7 @@ async fn an_agent_that_was_ordered_to_leave_is_gone_with_its_other_orders_when_i
     let mut client = site.connect().await;
     agent.sync(&mut client, Vec::new()).await;
     site.order(agent.id, Action::Retire).await;
-    let answer = agent.poll(&mut client, Duration::from_secs(20)).await;
+    let answer = agent.ordered(&mut client).await;
     let order = opened(&site, &agent, &answer.orders[0]);
     let other = site.order(agent.id, update()).await;
     let report =

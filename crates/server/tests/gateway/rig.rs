@@ -26,7 +26,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -119,8 +119,18 @@ impl Site {
 
     /// Makes an enrolment token; its secret.
     pub(crate) async fn token(&self, change: impl FnOnce(&mut TokenInfo)) -> (String, TokenInfo) {
-        let now = self.now();
         let secret = hex::encode(self.seed().as_slice());
+        let info = self.token_with(&secret, change).await;
+        (secret, info)
+    }
+
+    /// Makes an enrolment token with that secret.
+    pub(crate) async fn token_with(
+        &self,
+        secret: &str,
+        change: impl FnOnce(&mut TokenInfo),
+    ) -> TokenInfo {
+        let now = self.now();
         let mut info = TokenInfo {
             id: TokenId::mint(&mut self.ids(), now),
             state: TokenState::Open,
@@ -137,14 +147,14 @@ impl Site {
             generation: 1,
         };
         change(&mut info);
-        let (stored, digest) = (info.clone(), secret_digest(&secret));
+        let (stored, digest) = (info.clone(), secret_digest(secret));
         self.running()
             .state()
             .store
             .write(move |tx| tokens::insert(tx, &stored, &digest))
             .await
             .unwrap();
-        (secret, info)
+        info
     }
 
     /// Enrols a host of that name.
@@ -178,7 +188,7 @@ impl Site {
 
     /// A connection that believes the server's authorities.
     pub(crate) async fn connect(&self) -> Client {
-        Client::connect(self.address(), &self.authorities()).await.unwrap()
+        Client::connect(self, &self.authorities()).await.unwrap()
     }
 
     pub(crate) fn authorities(&self) -> Vec<String> {
@@ -316,11 +326,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) async fn connect(
-        address: SocketAddr,
-        authorities: &[String],
-    ) -> std::io::Result<Self> {
-        let stream = tls(address, authorities).await?;
+    pub(crate) async fn connect(site: &Site, authorities: &[String]) -> std::io::Result<Self> {
+        let stream = tls(site, authorities).await?;
         let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
         let (send, connection) =
             handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
@@ -356,9 +363,19 @@ impl Client {
     }
 }
 
+/// A client's clock, which goes as the server's does.
+#[derive(Debug)]
+struct At(UnixTime);
+
+impl rustls::time_provider::TimeProvider for At {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(self.0)
+    }
+}
+
 /// A TLS connection that believes these authorities alone.
 pub(crate) async fn tls(
-    address: SocketAddr,
+    site: &Site,
     authorities: &[String],
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
@@ -367,12 +384,14 @@ pub(crate) async fn tls(
         roots.add(certificate).unwrap();
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let seconds = u64::try_from(site.now().as_micros() / 1_000_000).unwrap();
+    let now = Arc::new(At(UnixTime::since_unix_epoch(Duration::from_secs(seconds))));
+    let config = rustls::ClientConfig::builder_with_details(provider, now)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let stream = TcpStream::connect(address).await?;
+    let stream = TcpStream::connect(site.address()).await?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
@@ -481,6 +500,19 @@ impl Agent {
         let answer: SyncAnswer = self.send(client, &request).await.expect_ok();
         self.walk(&answer);
         answer
+    }
+
+    /// Polls until an order comes.
+    pub(crate) async fn ordered(&mut self, client: &mut Client) -> SyncAnswer {
+        let ordered = async {
+            loop {
+                let answer = self.poll(client, Duration::from_secs(20)).await;
+                if !answer.orders.is_empty() {
+                    break answer;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, ordered).await.expect("an order comes")
     }
 
     /// Takes newer keys, as a host does.
