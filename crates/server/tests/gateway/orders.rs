@@ -14,7 +14,7 @@ async fn a_heartbeat_is_durable_when_it_is_answered() {
     let site = Site::start().await;
     let mut agent = site.enrol("web-1").await;
     let mut client = site.connect().await;
-    site.clock.advance(Duration::from_secs(60));
+    site.clock.advance(Duration::from_mins(1));
     let before = site.now();
     let answer = agent.sync(&mut client, Vec::new()).await;
     assert!(answer.want_state, "the server knows no state of it yet");

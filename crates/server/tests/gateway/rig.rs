@@ -85,7 +85,7 @@ impl Site {
 
     /// Starts the server, again if it was stopped.
     pub(crate) async fn up(&mut self) {
-        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        let clock = Arc::clone(&self.clock);
         self.server = Some(Server::start_at(self.config.clone(), clock).await.unwrap());
     }
 
@@ -140,7 +140,7 @@ impl Site {
             ephemeral_after: None,
             created_by: "test".to_owned(),
             created_at: now,
-            expires: now.after(Duration::from_secs(3600)),
+            expires: now.after(Duration::from_hours(1)),
             agent: None,
             used_at: None,
             revoked_at: None,
@@ -209,7 +209,7 @@ impl Site {
                 expect: None,
                 reason: Some("test".to_owned()),
                 by: "test".to_owned(),
-                expires: now.after(Duration::from_secs(3600)),
+                expires: now.after(Duration::from_hours(1)),
             };
             orders::insert(tx, &new, now)?;
             tell(tx, "order.pending", agent.id, id, now)
@@ -254,9 +254,7 @@ impl Site {
                 events.changed().await.expect("the server runs");
             }
         });
-        if waited.await.is_err() {
-            panic!("never came: {:?}", self.stored_agent(id).await);
-        }
+        assert!(waited.await.is_ok(), "never came: {:?}", self.stored_agent(id).await);
     }
 
     /// Waits until an order stands as a test expects.
@@ -267,9 +265,7 @@ impl Site {
                 events.changed().await.expect("the server runs");
             }
         });
-        if waited.await.is_err() {
-            panic!("never came: {:?}", self.stored_order(id).await);
-        }
+        assert!(waited.await.is_ok(), "never came: {:?}", self.stored_order(id).await);
     }
 
     /// The kinds of an agent's numbered events, oldest first.
