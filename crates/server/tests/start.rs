@@ -124,3 +124,14 @@ async fn keys_are_rotated_here_and_now_when_no_server_runs() {
     assert_eq!(running.state().ca_pems().len(), 2);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn keys_of_another_database_are_refused() {
+    let ((_one, data), (_two, other)) = (temp(), temp());
+    Server::start(config(&data)).await.unwrap().stop().await;
+    Server::start(config(&other)).await.unwrap().stop().await;
+    let mixed = Config { database: Some(other.join("handover.db").into()), ..config(&data) };
+    let error = Server::start(mixed).await.expect_err("its agents trust other keys");
+    assert!(matches!(error, StartError::KeysForeign { .. }), "{error}");
+    assert_eq!(error.exit_code(), 6);
+}

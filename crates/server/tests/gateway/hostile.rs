@@ -65,18 +65,19 @@ async fn a_word_on_another_agents_order_or_on_one_that_was_never_handed_out_chan
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replayed_and_reordered_reports_have_no_effect() {
-    let site = Site::start().await;
-    let mut agent = site.enrol("web-1").await;
-    let mut client = site.connect().await;
-    let old = agent.state_report(&site, host("web-1", "1.0.0"));
-    let new = agent.state_report(&site, host("web-1", "2.0.0"));
-    let answer = agent.sync(&mut client, vec![new.clone(), old.clone()]).await;
-    assert_eq!(answer.acknowledged, 2);
-    for replayed in [vec![old.clone()], vec![new.clone()], vec![old, new]] {
-        assert_eq!(agent.sync(&mut client, replayed).await.acknowledged, 2);
+    for site in Site::on_both().await {
+        let mut agent = site.enrol("web-1").await;
+        let mut client = site.connect().await;
+        let old = agent.state_report(&site, host("web-1", "1.0.0"));
+        let new = agent.state_report(&site, host("web-1", "2.0.0"));
+        let answer = agent.sync(&mut client, vec![new.clone(), old.clone()]).await;
+        assert_eq!(answer.acknowledged, 2);
+        for replayed in [vec![old.clone()], vec![new.clone()], vec![old, new]] {
+            assert_eq!(agent.sync(&mut client, replayed).await.acknowledged, 2);
+        }
+        let version = site.stored_agent(agent.id).await.components[0].current.clone();
+        assert_eq!(version, Some("2.0.0".parse().unwrap()));
     }
-    let version = site.stored_agent(agent.id).await.components[0].current.clone();
-    assert_eq!(version, Some("2.0.0".parse().unwrap()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -231,33 +232,34 @@ async fn a_poll_that_asks_for_hours_is_answered_at_the_limit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_copies_of_an_agent_are_both_told_and_get_no_orders_until_one_enrols_again() {
-    let site = Site::start().await;
-    let mut original = site.enrol("web-1").await;
-    let mut client = site.connect().await;
-    original.sync(&mut client, Vec::new()).await;
-    let mut copy = copied(&site, &original);
-    let order = site.order(original.id, update()).await;
-    copy.sync(&mut client, Vec::new()).await;
-    for agent in [&mut original, &mut copy] {
-        let answer: SyncAnswer = agent.sync(&mut client, Vec::new()).await;
-        assert_eq!(answer.notices[0].code, "agent.cloned");
-        assert!(answer.orders.is_empty());
-    }
-    let stored = site.stored_agent(original.id).await;
-    assert_eq!(stored.state, AgentState::Cloned);
-    assert!(stored.note.is_some_and(|note| note.contains("two hosts")));
+    for site in Site::on_both().await {
+        let mut original = site.enrol("web-1").await;
+        let mut client = site.connect().await;
+        original.sync(&mut client, Vec::new()).await;
+        let mut copy = copied(&site, &original);
+        let order = site.order(original.id, update()).await;
+        copy.sync(&mut client, Vec::new()).await;
+        for agent in [&mut original, &mut copy] {
+            let answer: SyncAnswer = agent.sync(&mut client, Vec::new()).await;
+            assert_eq!(answer.notices[0].code, "agent.cloned");
+            assert!(answer.orders.is_empty());
+        }
+        let stored = site.stored_agent(original.id).await;
+        assert_eq!(stored.state, AgentState::Cloned);
+        assert!(stored.note.is_some_and(|note| note.contains("two hosts")));
 
-    let (secret, _info) = site.token(|_| {}).await;
-    original.token = secret;
-    let answer = original.enrol(&site).await.expect_ok();
-    original.take(&answer);
-    let request = copy.request();
-    assert_eq!(copy.send(&mut client, &request).await.code(), "unauthenticated");
-    // The copy may have taken the order before: it comes again until a host reports on it.
-    site.clock.advance(Duration::from_secs(11));
-    let answer = original.sync(&mut client, Vec::new()).await;
-    assert_eq!(answer.notices, []);
-    assert_eq!(opened(&site, &original, &answer.orders[0]).id, order);
+        let (secret, _info) = site.token(|_| {}).await;
+        original.token = secret;
+        let answer = original.enrol(&site).await.expect_ok();
+        original.take(&answer);
+        let request = copy.request();
+        assert_eq!(copy.send(&mut client, &request).await.code(), "unauthenticated");
+        // The copy may have taken the order before: it comes again until a host reports on it.
+        site.clock.advance(Duration::from_secs(11));
+        let answer = original.sync(&mut client, Vec::new()).await;
+        assert_eq!(answer.notices, []);
+        assert_eq!(opened(&site, &original, &answer.orders[0]).id, order);
+    }
 }
 
 /// The same files on another machine.

@@ -18,6 +18,7 @@ use handover_model::{
 use handover_server::{Clock, Config, RealClock, Running, Server};
 use handover_store::orders::{NewOrder, Order};
 use handover_store::{StoreError, agents, events, orders, tokens};
+use handover_testkit::Postgres;
 use handover_trust::control::{OrderKeys, first_order_keys, next_order_keys, sign};
 use handover_trust::keys::SigningKey;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -68,6 +69,16 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// One on each database; on SQLite alone where PostgreSQL is not installed.
+    pub(crate) async fn on_both() -> Vec<Self> {
+        let mut sites = vec![Self::start().await];
+        if let Some(postgres) = Postgres::shared() {
+            let url = postgres.fresh_database();
+            sites.push(Self::start_with(|config| config.database = Some(url)).await);
+        }
+        sites
+    }
+
     pub(crate) async fn start() -> Self {
         Self::start_with(|_config| {}).await
     }
