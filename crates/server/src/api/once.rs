@@ -13,7 +13,7 @@ use crate::Problem;
 use crate::problem::Code;
 
 /// How long answers are kept.
-const KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+const KEPT: std::time::Duration = std::time::Duration::from_hours(24);
 /// The longest key, in bytes.
 const LONGEST: usize = 200;
 

@@ -61,9 +61,12 @@ async fn fuzz(site: &Site, program: &Path, known: Option<&str>) {
     println!("HANDOVER_FUZZ_SEED={seed} HANDOVER_FUZZ_EXAMPLES={examples}");
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    std::fs::write(path("schemathesis.toml"), known.unwrap_or_default()).unwrap();
+    let put = |name: &str, text: &str| {
+        std::fs::File::create(path(name)).and_then(|mut file| file.write_all(text.as_bytes()))
+    };
+    put("schemathesis.toml", known.unwrap_or_default()).unwrap();
     let pems = authorities(&site.data).into_iter().map(|pem| std::fs::read_to_string(pem).unwrap());
-    std::fs::write(path("trusted.pem"), pems.collect::<String>()).unwrap();
+    put("trusted.pem", &pems.collect::<String>()).unwrap();
     let url = format!("https://localhost:{}", site.running.address.port());
     let token = site.admin.token.as_ref().unwrap();
     let mut command = Command::new(program);
@@ -103,7 +106,9 @@ async fn no_request_gets_an_answer_that_the_document_does_not_promise() {
     };
     for site in Site::on_each().await {
         let known = furnish(&site).await;
-        fuzz(&site, &program, None).await;
+        if site.is_small() {
+            fuzz(&site, &program, None).await;
+        }
         fuzz(&site, &program, Some(&known)).await;
         site.stop().await;
     }

@@ -55,6 +55,11 @@ impl Site {
         Self { running, admin, data, _directory: directory }
     }
 
+    /// Whether it runs on SQLite.
+    pub(crate) fn is_small(&self) -> bool {
+        matches!(self.running.state().store.database(), handover_store::Database::Sqlite(_))
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.running.state().now().wall
     }

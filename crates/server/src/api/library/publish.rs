@@ -110,15 +110,14 @@ fn root_to_trust(
 ) -> Result<Vec<u8>, Problem> {
     let directory = Some(live).filter(|live| live.join("metadata/1.root.json").exists());
     let pinned = read::pinned_root(data, directory).map_err(|error| refused(&error))?;
-    let (root, is_first) = match pinned {
-        Some(root) => (root, false),
-        None => {
-            let path = staging.join("metadata/1.root.json");
-            let root = files::read_up_to(&path, Limits::default().root)
-                .map_err(|error| Problem::internal(&error))?;
-            let detail = "the first publication needs metadata/1.root.json in staging";
-            (root.ok_or_else(|| Problem::new(Code::RootNeeded, detail))?, true)
-        }
+    let (root, is_first) = if let Some(root) = pinned {
+        (root, false)
+    } else {
+        let path = staging.join("metadata/1.root.json");
+        let root = files::read_up_to(&path, Limits::default().root)
+            .map_err(|error| Problem::internal(&error))?;
+        let detail = "the first publication needs metadata/1.root.json in staging";
+        (root.ok_or_else(|| Problem::new(Code::RootNeeded, detail))?, true)
     };
     let found = Digest::of(&root);
     match request.trusted_root {
