@@ -1,4 +1,4 @@
-//! The API, fuzzed from its own OpenAPI document by schemathesis (PyPI), on both databases: every
+//! The API, fuzzed from its own `OpenAPI` document by schemathesis (PyPI), on both databases: every
 //! answer has to be one that the document promises, and none may be a failure of ours.
 
 use std::io::Write as _;
@@ -58,7 +58,6 @@ async fn fuzz(site: &Site, program: &Path, known: Option<&str>) {
     let number = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
     let (seed, examples) =
         (number("HANDOVER_FUZZ_SEED", "1"), number("HANDOVER_FUZZ_EXAMPLES", "8"));
-    println!("HANDOVER_FUZZ_SEED={seed} HANDOVER_FUZZ_EXAMPLES={examples}");
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let put = |name: &str, text: &str| {
@@ -87,8 +86,8 @@ async fn fuzz(site: &Site, program: &Path, known: Option<&str>) {
     let ended = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let said = String::from_utf8_lossy(&ended.stdout);
     let complained = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.success(), "{said}\n{complained}");
-    println!("{said}");
+    let again = format!("HANDOVER_FUZZ_SEED={seed} HANDOVER_FUZZ_EXAMPLES={examples}");
+    assert!(ended.status.success(), "{again}\n{said}\n{complained}");
     assert_eq!(site.admin.get("/readyz").await.good()["ok"], true, "it still answers");
 }
 
