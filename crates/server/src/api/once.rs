@@ -65,6 +65,24 @@ where
         .await
 }
 
+/// What the call's key was answered before, if it was: for acts that are not one transaction.
+///
+/// # Errors
+/// `idempotency.other-request`.
+pub(super) async fn before(call: &Call, body: Digest) -> Result<Option<Done>, Problem> {
+    let Some(key) = key(call)? else { return Ok(None) };
+    let (owner, request) = (call.principal.token.to_string(), request_digest(call, body));
+    let now = call.now;
+    call.state
+        .store
+        .read(move |tx| match idempotency::find(tx, &owner, &key, &request, now)? {
+            Known::New => Ok(None),
+            Known::Same(answer) => Done::again(answer).map(Some),
+            Known::Other => Err(other_request(&key)),
+        })
+        .await
+}
+
 impl Done {
     fn again(answer: Answer) -> Result<Self, Problem> {
         let status = u16::try_from(answer.status).ok();

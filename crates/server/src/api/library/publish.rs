@@ -28,11 +28,12 @@ pub(in super::super) async fn publish(
     OrNothing { value: request, digest }: OrNothing<PublishRequest>,
 ) -> Result<Response, Problem> {
     call.query().done()?;
-    once::key(&call)?;
     let library = &call.state.library;
     let directory = library.directory().ok_or_else(elsewhere)?.to_owned();
     let turn = library.busy.lock().await;
-    // Publishing again what was published changes nothing, so that a repeated call may run.
+    if let Some(done) = once::before(&call, digest).await? {
+        return Ok(answer::text(done.status, done.body));
+    }
     let (data, now) = (call.state.config.data.clone(), call.now);
     let published = tokio::task::spawn_blocking({
         let directory = directory.clone();
