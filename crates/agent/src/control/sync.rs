@@ -87,7 +87,15 @@ pub(super) fn talk(
 ) -> Result<(), Failure> {
     let mut agent = Agent::real(home.clone(), stop.clone(), Voice::silent())?;
     let Some(mut sync) = Sync::open(&agent, session, number)? else { return Ok(()) };
-    sync.run(&mut agent)
+    let ended = sync.run(&mut agent);
+    // The next conversation has a desk of its own.
+    sync.desk.close();
+    if let Some(worker) = sync.worker.take()
+        && worker.join().is_err()
+    {
+        tracing::error!("the worker died; its order is looked at again");
+    }
+    ended
 }
 
 impl Sync {
