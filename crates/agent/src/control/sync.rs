@@ -170,7 +170,9 @@ impl Sync {
 
     fn request(&mut self) -> Result<SyncRequest, Failure> {
         let reports = self.desk.outbox().batch(self.most, LARGEST_REQUEST.saturating_sub(HEAD))?;
-        let idle = self.worker.is_none() && reports.is_empty();
+        // Whether it answers at all is to be known soon, not at the end of a long poll.
+        let reached = self.standing.connected_since.is_some();
+        let idle = reached && self.worker.is_none() && reports.is_empty();
         Ok(SyncRequest {
             session: self.session,
             number: self.number.fetch_add(1, Ordering::SeqCst).saturating_add(1),

@@ -325,6 +325,20 @@ fn a_host_that_is_known_no_more_comes_back_with_a_new_token_as_who_it_was() {
 }
 
 #[test]
+fn a_server_that_is_back_is_shown_before_a_long_poll_ends() {
+    let (site, plane, _agent) = tempted();
+    plane.heard();
+    plane.with(|books| books.refusal = Some((503, "busy")));
+    until("it is silent", || site.json(&["status"])["control"]["state"] == "silent");
+    plane.with(|books| {
+        books.refusal = None;
+        books.syncs.clear();
+    });
+    until("it is back", || site.json(&["status"])["control"]["state"] == "connected");
+    assert_eq!(plane.with(|books| books.syncs[0].wait.0), 0, "it asked to be answered at once");
+}
+
+#[test]
 fn a_clone_is_told_on_the_host() {
     let (site, plane, _agent) = tempted();
     let text = "two hosts\u{1b}[2J use this identity".to_owned();
