@@ -2,6 +2,7 @@
 
 pub(crate) mod actor;
 mod containers;
+mod fleet;
 pub(crate) mod namespace;
 mod rig;
 pub(crate) mod rootfs;
@@ -118,9 +119,12 @@ fn inside(options: &Options, share: &Utf8Path) -> anyhow::Result<ExitCode> {
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// How many addresses each scenario has.
+const ADDRESSES: u8 = 4;
+
 fn take<'a>(next: &AtomicUsize, from: &[&'a Scenario]) -> Option<(u8, &'a Scenario)> {
     let at = next.fetch_add(1, Ordering::SeqCst);
-    Some((u8::try_from(at).ok()?, *from.get(at)?))
+    Some((u8::try_from(at).ok()?.checked_mul(ADDRESSES)?, *from.get(at)?))
 }
 
 /// Plays one scenario on hosts of its own; on failure shows why and what their journals say.
@@ -131,7 +135,10 @@ fn perform(rig: &Rig, scenario: &Scenario, number: u8) -> bool {
         Play::Alone(play) => rig
             .boot(&name, number)
             .and_then(|mut host| play(&mut host).map_err(|source| source.context(host.journal()))),
-        Play::Contained(play) => rig.containers().and_then(|containers| play(&containers)),
+        Play::Joined(agents, play) => rig.join(&name, number, agents).and_then(|mut fleet| {
+            play(&mut fleet).map_err(|source| source.context(fleet.journals()))
+        }),
+        Play::Contained(play) => rig.containers(&name).and_then(|containers| play(&containers)),
     };
     let seconds = watch.elapsed().as_secs_f64();
     match played {

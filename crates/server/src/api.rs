@@ -88,7 +88,7 @@ fn mount_agents(routes: Routes) -> Routes {
 #[serde(deny_unknown_fields)]
 struct NoFields {}
 
-/// Wakes the agent that an answer is about, if it waits here for something to do.
+/// Tells the gateway that something waits for the agent that an answer is about.
 fn changed(call: &Call, answer: &str) {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -96,7 +96,10 @@ fn changed(call: &Call, answer: &str) {
         Order { agent: AgentId },
         Agent { id: AgentId },
     }
-    if let Ok(Whose::Order { agent } | Whose::Agent { id: agent }) = serde_json::from_str(answer) {
-        call.state.orders_changed(agent);
+    match serde_json::from_str(answer) {
+        Ok(Whose::Order { agent }) | Ok(Whose::Agent { id: agent }) => {
+            call.state.orders_changed(agent);
+        }
+        Err(_nobodys) => {}
     }
 }

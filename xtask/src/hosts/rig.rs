@@ -14,7 +14,9 @@ use anyhow::{Context as _, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::containers::Containers;
+use super::fleet::Fleet;
 use crate::command;
+use crate::dist::put;
 use crate::wait;
 
 /// The address under which hosts reach the lane's own servers.
@@ -68,6 +70,9 @@ impl Rig {
                 .args(["-t", "overlay", "-o", &options, "overlay"])
                 .arg(disk.join("root")),
         )?;
+        // An installer would have written it.
+        let hosts = format!("127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {name}\n");
+        put(&disk.join("root/etc/hosts"), &hosts, 0o644)?;
         let mut host = Host {
             name: name.to_owned(),
             address: format!("192.0.2.{}", number + 10),
@@ -79,12 +84,22 @@ impl Rig {
         Ok(host)
     }
 
+    /// A control plane's host and `agents` hosts, booted; `number` picks the first address.
+    ///
+    /// # Errors
+    /// When one does not come up.
+    pub(super) fn join(&self, name: &str, number: u8, agents: u8) -> anyhow::Result<Fleet> {
+        let server = self.boot(&format!("{name}s"), number)?;
+        let hosts = (1..=agents).map(|one| self.boot(&format!("{name}a{one}"), number + one));
+        Ok(Fleet { server, hosts: hosts.collect::<anyhow::Result<_>>()? })
+    }
+
     /// A place to build images and run containers in, beside the hosts.
     ///
     /// # Errors
     /// When it can't be prepared.
-    pub(crate) fn containers(&self) -> anyhow::Result<Containers> {
-        Containers::new(&self.work.join("containers"), &self.share)
+    pub(crate) fn containers(&self, name: &str) -> anyhow::Result<Containers> {
+        Containers::new(&self.work.join(name), &self.share)
     }
 }
 
@@ -116,6 +131,38 @@ pub(crate) struct Ran {
 }
 
 impl Host {
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Takes the host off the network.
+    ///
+    /// # Errors
+    /// When its link can't be changed.
+    pub(crate) fn unplug(&self) -> anyhow::Result<()> {
+        self.link("down")
+    }
+
+    /// Puts the host back onto the network.
+    ///
+    /// # Errors
+    /// When its link can't be changed.
+    pub(crate) fn plug_in(&self) -> anyhow::Result<()> {
+        self.link("up")
+    }
+
+    fn link(&self, state: &str) -> anyhow::Result<()> {
+        // Our end of the pair that systemd-nspawn made.
+        let line = format!("ip link set vb-{} {state}", self.name);
+        command::output(&mut command::words(&line)).map(drop)
+    }
+
     /// A path of the host's, as seen from here.
     pub(crate) fn path(&self, inside: &str) -> Utf8PathBuf {
         self.disk.join("root").join(inside.trim_start_matches('/'))

@@ -13,7 +13,6 @@ use super::read_named;
 use crate::agent::Agent;
 use crate::control::enrolment::{self, Which};
 use crate::control::identity::{ControlFiles, Identity};
-use crate::control::standing::Standing;
 use crate::failure::{Exit, Failure};
 
 /// What was asked for.
@@ -54,9 +53,7 @@ pub(super) fn enroll(
     {
         return say(agent, identity, printer);
     }
-    let forgotten = Standing::load(agent).is_forgotten();
-    let stays = |held: &Identity| held.left_at.is_none() && !wish.again && !forgotten;
-    if let Some(identity) = held.filter(stays) {
+    if let Some(identity) = held.filter(|held| held.left_at.is_none() && !wish.again) {
         let reason = format!(
             "this host is enrolled already, as {} ({}) at {}; `--again` enrols it anew, as another \
              agent",

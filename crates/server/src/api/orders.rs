@@ -6,6 +6,7 @@ use handover_model::api::{ClearQuarantineRequest, OrderInfo, OrderRequest, Order
 use handover_model::wire::Action;
 use handover_model::{ComponentName, OrderId};
 use handover_store::agents::Agent;
+use handover_store::events::NewEvent;
 use handover_store::orders::{self, Filter, Order};
 use handover_store::{StoreError, Tx, audit};
 use http::StatusCode;
@@ -16,8 +17,8 @@ use super::call::{AgentRef, Call, Segments, bad_field, check_words, listed, path
 use super::library::Shelf;
 use super::place::{self, Wish};
 use super::{answer, once};
+use crate::Problem;
 use crate::problem::Code;
-use crate::{Problem, news};
 
 /// How a component moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,7 +176,7 @@ pub(super) async fn cancel(
             after: Some(json!({ "state": after })),
         };
         audit::insert(tx, &change)?;
-        news::order(tx, now, &order)?;
+        handover_store::events::insert(tx, &place::event(&order, now))?;
         whole(tx, id)
     })
     .await?;
@@ -295,5 +296,6 @@ pub(super) fn record_new(tx: &mut Tx<'_>, order: &Order) -> Result<(), StoreErro
         after: Some(after),
     };
     audit::insert(tx, &change)?;
-    news::order(tx, order.created_at, order)
+    let event: NewEvent = place::event(order, order.created_at);
+    handover_store::events::insert(tx, &event)
 }

@@ -22,6 +22,73 @@ pub(super) fn update(containers: &Containers) -> anyhow::Result<()> {
     })
 }
 
+/// The server's image: its own user, a read-only system, a token for an agent's container, a stop
+/// in good order, and the same keys when it is started again.
+pub(super) fn server(containers: &Containers) -> anyhow::Result<()> {
+    for target in ["server", "agent"] {
+        containers.build(target, "0.1.0")?;
+    }
+    serve(containers).map_err(|source| {
+        let logs =
+            format!("server:\n{}agent:\n{}", containers.logs("server"), containers.logs("agent"));
+        source.context(logs)
+    })
+}
+
+fn serve(containers: &Containers) -> anyhow::Result<()> {
+    let share = containers.share();
+    containers.must("volume create data")?;
+    let options = format!(
+        "--read-only --volume data:/var/lib/handover-server --volume {share}:/srv/share:ro --env \
+         HANDOVER_SERVER_LISTEN=127.0.0.1:8444 --env \
+         HANDOVER_SERVER_REPOSITORY=/srv/share/repository --env \
+         HANDOVER_SERVER_FIRST_TOKEN=/var/lib/handover-server/first-token"
+    );
+    containers.start(("server", "server"), &options, "")?;
+    let user = containers.must("exec server id --user --name")?;
+    ensure!(user.trim() == "handover-server", "it runs as {user}");
+    let operator = "exec --env XDG_CONFIG_HOME=/var/lib/handover-server/operator server handover";
+    until(containers, "the server to listen", |containers| {
+        containers.must("exec server test -s /var/lib/handover-server/first-token").map(drop)
+    })?;
+    containers
+        .must(&format!("{operator} login --token-file /var/lib/handover-server/first-token"))?;
+    let token = containers.must(&format!("{operator} token create --name contained"))?;
+    let root = containers.volume("enrolled")?;
+    let options = format!(
+        "--volume {root}:/var/lib/handover --hostname contained --env HANDOVER_TOKEN={}",
+        token.trim()
+    );
+    containers.start(("agent", "agent"), &options, "")?;
+    let present = |containers: &Containers| {
+        let shown = containers.must(&format!("{operator} --output json agent show contained"))?;
+        let shown: Value = serde_json::from_str(&shown)?;
+        ensure!(shown["state"] == "present", "{shown}");
+        Ok(())
+    };
+    until(containers, "the agent to be present", present)?;
+    containers.must("stop --time 30 server")?;
+    let code = containers.must("inspect --format {{.State.ExitCode}} server")?;
+    ensure!(code.trim() == "0", "the server ended with {code}");
+    // The agent trusts the same keys as before, and enrols no second time.
+    containers.must("restart --time 30 agent")?;
+    containers.must("start server")?;
+    until(containers, "the agent to be present again", present)?;
+    let listed = containers.must(&format!("{operator} --output json agent list"))?;
+    let listed: Value = serde_json::from_str(&listed)?;
+    ensure!(listed.as_array().is_some_and(|all| all.len() == 1), "{listed}");
+    Ok(())
+}
+
+/// Looks until `look` succeeds.
+fn until(
+    containers: &Containers,
+    what: &str,
+    look: impl Fn(&Containers) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    wait::until(what, LIMIT, || look(containers).map_err(|error| format!("{error:#}")))
+}
+
 fn play(containers: &Containers) -> anyhow::Result<()> {
     let root = containers.volume("host")?;
     let volumes =

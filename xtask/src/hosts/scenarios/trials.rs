@@ -36,6 +36,12 @@ pub(super) fn power_cut(host: &mut Host) -> anyhow::Result<()> {
     host.power_on()?;
     let slots = host.rests_at("1.0.0")?;
     ensure!(slots.quarantine.iter().any(|q| q.release.version.to_string() == "1.4.0"));
+    // The watcher notices a little later than the launcher, and until then web is taken.
+    host.until("nobody to watch web", |host| {
+        let units = "systemctl list-units --plain --no-legend 'handover-watch-web-*'";
+        let ran = host.run(units).map_err(|error| format!("{error:#}"))?;
+        if ran.out.contains("running") { Err(ran.out) } else { Ok(()) }
+    })?;
     let mut update = host.begin_trial("1.3.0")?;
     host.cut_power()?;
     update.wait()?;
