@@ -9,7 +9,9 @@ use handover_engine::choose::Choice;
 use handover_engine::slots::clear_quarantine;
 use handover_hoststeps::Published;
 use handover_hoststeps::disk::SlotsStore;
-use handover_model::{ComponentName, ErrorClass, HostPolicy, Permit, ReleaseId, RunId, Slots};
+use handover_model::{
+    ComponentName, ErrorClass, HostPolicy, Permit, Progress, ReleaseId, RunId, Slots, Stage,
+};
 use handover_trust::{Package, Refreshed, Verified};
 
 use crate::accepted::Accepted;
@@ -354,6 +356,12 @@ fn note_failure(
 /// Waits until the trial of `run` is over, one way or the other, looking at the slots alone.
 fn settle(agent: &Agent, name: &ComponentName, run: RunId) -> Result<Landed, Failure> {
     let began = agent.now().mono;
+    agent.voice.relay(&Progress {
+        stage: Stage::UpdateHealthcheck,
+        step: "watch".to_owned(),
+        percent: None,
+        detail: "the trial is watched".to_owned(),
+    });
     loop {
         match look_at_run(&agent.home, name, run)? {
             Standing::Committed => return Ok(Landed::Committed),

@@ -13,7 +13,7 @@ use handover_model::{ComponentName, ComponentPolicy, ErrorClass, HostPolicy, Mil
 
 use crate::fetch::parse_address;
 
-pub use choices::{CHOICES_FORMAT, Choices};
+pub use choices::{CHOICES_FORMAT, Choices, change_choices};
 
 /// The fastest polling that is accepted; anything below floods a file server.
 const FASTEST_POLL: Millis = Millis(100);

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Subcommand};
 use handover_hoststeps::disk;
 use handover_model::Millis;
-use handover_server::{Config, LogFormat, Repository, Running, StartError};
+use handover_server::{Config, LogFormat, Repository, Rotated, Rotation, Running, StartError};
 
 use crate::output::{Chain, Out};
 
@@ -27,6 +27,24 @@ pub(crate) struct ServerArgs {
 enum Command {
     /// Run the server (as without a command).
     Run(RunArgs),
+    /// Make another key sign orders; agents learn of it, signed by the one before.
+    RotateOrderKey(RotateArgs),
+    /// Let the standby authority issue the server's certificate, and make a new standby. The
+    /// certificate moves once every agent that is there has followed.
+    RotateCa(RotateArgs),
+}
+
+#[derive(Debug, Args)]
+struct RotateArgs {
+    /// The data directory.
+    #[arg(long, default_value = "/var/lib/handover-server", env = "HANDOVER_SERVER_DATA")]
+    data: Utf8PathBuf,
+    /// As for `run`.
+    #[arg(long, env = "HANDOVER_SERVER_DATABASE", hide_env_values = true)]
+    database: Option<String>,
+    /// Don't wait for agents: those that are away and missed the rotation before, too, are lost.
+    #[arg(long)]
+    now: bool,
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +91,8 @@ enum Log {
 pub(crate) fn run(args: ServerArgs, out: &Out) -> Result<ExitCode, StartError> {
     let run = match args.command {
         Some(Command::Run(run)) => run,
+        Some(Command::RotateOrderKey(args)) => return rotate(args, Rotation::OrderKey, out),
+        Some(Command::RotateCa(args)) => return rotate(args, Rotation::ChannelCa, out),
         None => args.run,
     };
     handover_server::start_log(match run.log {
@@ -84,6 +104,17 @@ pub(crate) fn run(args: ServerArgs, out: &Out) -> Result<ExitCode, StartError> {
         greet(running, &data, first_token.as_deref(), out);
         ready(out);
     })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rotate(args: RotateArgs, what: Rotation, out: &Out) -> Result<ExitCode, StartError> {
+    let mut config = Config::new(args.data, net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    config.database = args.database;
+    let said = match handover_server::rotate(&config, what, args.now)? {
+        Rotated::Done => "rotated; agents hear of it when the server runs",
+        Rotated::Told => "the server was told; its log says when it is done",
+    };
+    out.say(said);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -88,7 +88,7 @@ fn mount_agents(routes: Routes) -> Routes {
 #[serde(deny_unknown_fields)]
 struct NoFields {}
 
-/// Tells the gateway that something waits for the agent that an answer is about.
+/// Wakes the agent that an answer is about, if it waits here for something to do.
 fn changed(call: &Call, answer: &str) {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -96,10 +96,7 @@ fn changed(call: &Call, answer: &str) {
         Order { agent: AgentId },
         Agent { id: AgentId },
     }
-    match serde_json::from_str(answer) {
-        Ok(Whose::Order { agent }) | Ok(Whose::Agent { id: agent }) => {
-            call.state.orders_changed(agent);
-        }
-        Err(_nobodys) => {}
+    if let Ok(Whose::Order { agent } | Whose::Agent { id: agent }) = serde_json::from_str(answer) {
+        call.state.orders_changed(agent);
     }
 }

@@ -66,6 +66,17 @@ pub enum StartError {
         /// In which way.
         why: String,
     },
+    /// The keys are not those that the database was made with.
+    #[error(
+        "{path} holds other keys than those that {database} was made with, and that its agents \
+         trust: put the right directory back from a backup, or give another `--database`"
+    )]
+    KeysForeign {
+        /// The keys' directory.
+        path: Utf8PathBuf,
+        /// The database.
+        database: String,
+    },
     /// The channel's CA has expired.
     #[error(
         "the channel CA {path} expired at {expired}: if the clock is right, run `handover server \
@@ -148,6 +159,7 @@ impl StartError {
             | Self::KeyMissing { .. }
             | Self::KeyMode { .. }
             | Self::KeyDamaged { .. }
+            | Self::KeysForeign { .. }
             | Self::CaExpired { .. }
             | Self::ClockBehind { .. }
             | Self::DatabaseName { .. }
@@ -169,6 +181,7 @@ impl StartError {
             Self::KeyMissing { .. } => "server.key-missing",
             Self::KeyMode { .. } => "server.key-mode",
             Self::KeyDamaged { .. } => "server.key-damaged",
+            Self::KeysForeign { .. } => "server.keys-foreign",
             Self::CaExpired { .. } => "server.ca-expired",
             Self::ClockBehind { .. } => "server.clock",
             Self::Name { .. } => "server.name",
@@ -182,7 +195,7 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::AddressInUse { .. } | Self::InUse { .. } => 7,
-            Self::KeyMissing { .. } | Self::KeyDamaged { .. } => 6,
+            Self::KeyMissing { .. } | Self::KeyDamaged { .. } | Self::KeysForeign { .. } => 6,
             Self::DatabaseName { .. } => 2,
             Self::Database(error) => database_exit(error),
             Self::KeyMode { .. }

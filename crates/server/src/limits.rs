@@ -61,6 +61,7 @@ pub(crate) struct Limiter {
 struct Buckets {
     callers: HashMap<Digest, Bucket>,
     enrolments: Bucket,
+    strangers: Bucket,
 }
 
 impl Limiter {
@@ -70,8 +71,8 @@ impl Limiter {
             burst: f64::from(per_second) * seconds,
         };
         let enrolments = rate(limits.enrolments_per_second, 10.0);
-        let buckets =
-            Buckets { callers: HashMap::new(), enrolments: Bucket::full(enrolments, now) };
+        let full = Bucket::full(enrolments, now);
+        let buckets = Buckets { callers: HashMap::new(), enrolments: full, strangers: full };
         Self {
             callers: rate(limits.requests_per_second, 4.0),
             enrolments,
@@ -90,11 +91,18 @@ impl Limiter {
         bucket.take(rate, now).map_err(|wait| limited("this token", wait))
     }
 
-    /// One enrolment, or one request with credentials that nobody knows.
-    pub(crate) fn stranger(&self, now: Duration) -> Result<(), Problem> {
+    /// One enrolment.
+    pub(crate) fn enrolment(&self, now: Duration) -> Result<(), Problem> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = buckets.enrolments.take(self.enrolments, now);
-        taken.map_err(|wait| limited("hosts that are not known yet", wait))
+        taken.map_err(|wait| limited("hosts that enrol", wait))
+    }
+
+    /// One request with credentials that nobody knows.
+    pub(crate) fn stranger(&self, now: Duration) -> Result<(), Problem> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = buckets.strangers.take(self.enrolments, now);
+        taken.map_err(|wait| limited("callers that are not known", wait))
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use handover_model::{IdGen, SessionId, Timestamp, Version};
-use handover_store::{Database, Options, Store, meta};
+use handover_model::{Digest, IdGen, SessionId, Timestamp, Version};
+use handover_store::{Database, Options, Store, StoreError, meta};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +65,7 @@ impl Server {
         let store = open_store(database, now.wall).await?;
         let seed = real_world::random()
             .map_err(|source| StartError::System { act: "read /dev/urandom", source })?;
+        check_keys(&config.data, &keys, &store).await?;
         let epoch = store.read(meta::epoch).await?;
         let leaf_names = names(&config);
         let leaf = keys.channel.authorities().issuer().issue(&leaf_names, now.wall)?;
@@ -149,6 +150,26 @@ async fn open_store(database: Database, now: Timestamp) -> Result<Store, StartEr
     let opened = tokio::task::spawn_blocking(move || Store::open(&database, &options(now)));
     let opened = opened.await.map_err(|_panicked| handover_store::StoreError::Panicked)?;
     Ok(opened?)
+}
+
+/// The first order keys tell a server's keys from any other's; the database remembers them.
+async fn check_keys(data: &Utf8Path, keys: &Keys, store: &Store) -> Result<(), StartError> {
+    const KNOWN: &str = "first_order_keys";
+    let ring = keys.orders.ring();
+    let first = ring.documents().first().map(|document| document.0.to_string());
+    let ours = Digest::of(first.unwrap_or_default().as_bytes()).to_string();
+    let known = store.write(move |tx| -> Result<bool, StoreError> {
+        if let Some(known) = meta::get(tx, KNOWN)? {
+            return Ok(known == ours);
+        }
+        meta::set(tx, KNOWN, &ours)?;
+        Ok(true)
+    });
+    if known.await? {
+        return Ok(());
+    }
+    let (path, database) = (data.join("keys"), store.database().to_string());
+    Err(StartError::KeysForeign { path, database })
 }
 
 /// How this program opens its database at `now`.

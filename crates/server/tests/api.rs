@@ -1,4 +1,5 @@
 //! The API of a real server, over TLS, on both databases where that can make a difference.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is their failure")]
 
 #[path = "api/agents.rs"]
 mod agents;

@@ -5,6 +5,7 @@
 //! Invariant: a document is believed only under the `_type` that it was made for, and only for
 //! the agent that it names.
 
+use handover_model::api::Checkpoint;
 use handover_model::wire::{
     AgentOrder, Cancel, ChannelCa, EnrolProof, HostState, Report, SignedDoc,
 };
@@ -192,6 +193,23 @@ pub fn verify_report(
     check_type(subject, &report.type_, Report::TYPE)?;
     check_agent(subject, agent, report.agent)?;
     Ok(Verified::new(report))
+}
+
+/// Checks a checkpoint of the audit trail against the control plane's checkpoint key, which its
+/// reader has kept apart from the control plane.
+///
+/// # Errors
+/// [`VerifyError`] with code `malformed` or `unsigned`.
+pub fn verify_checkpoint(
+    doc: &SignedDoc,
+    key: &PublicKey,
+) -> Result<Verified<Checkpoint>, VerifyError> {
+    let subject = "the checkpoint";
+    let envelope = parse(subject, doc)?;
+    signed(subject, "the checkpoint key", &envelope, std::slice::from_ref(key))?;
+    let checkpoint: Checkpoint = content(subject, &envelope)?;
+    check_type(subject, &checkpoint.type_, Checkpoint::TYPE)?;
+    Ok(Verified::new(checkpoint))
 }
 
 /// Checks that whoever enrols holds the private half of `key`.

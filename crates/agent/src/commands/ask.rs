@@ -16,7 +16,7 @@ use crate::follow::{Moved, refresh_now, round};
 use crate::install::Landed;
 use crate::news::News;
 use crate::outlook::{Ahead, Outlook};
-use crate::policy::Choices;
+use crate::policy::{Choices, change_choices};
 use crate::repository::{Known, code_of};
 use crate::rollback::{Back, Outcome, Who, observe, roll_back};
 
@@ -190,9 +190,7 @@ pub(super) fn apply(
 ) -> Result<Exit, Failure> {
     let policy = agent.policy()?;
     if policy.components.iter().all(|component| component.name != *name) {
-        let mut choices = Choices::load(&agent.home.choices())?;
-        choices.added.push(name.clone());
-        choices.save(&agent.home.choices())?;
+        change_choices(&agent.home, |choices| choices.added.push(name.clone()))?;
     }
     update(agent, printer, name, Some(version), None)
 }
@@ -239,20 +237,23 @@ pub(super) fn pin(
     let Some(component) = policy.components.iter().find(|component| component.name == *name) else {
         return Err(unknown_component(&policy, name));
     };
-    let mut choices = Choices::load(&agent.home.choices())?;
     let said = match pin {
-        Some(pin) => {
-            choices.pins.insert(name.clone(), pin.clone());
-            format!("{name} is pinned to {pin}")
+        Some(pin) => format!("{name} is pinned to {pin}"),
+        None if Choices::load(&agent.home.choices())?.pins.contains_key(name) => {
+            format!("{name} is pinned here no more")
         }
-        None if choices.pins.remove(name).is_some() => format!("{name} is pinned here no more"),
         None if component.pin.is_some() => {
             let reason = format!("the pin of {name} stands in policy.yaml: take it out there");
             return Err(Failure::Refused { code: "pin.in-policy", reason });
         }
         None => format!("{name} has no pin"),
     };
-    choices.save(&agent.home.choices())?;
+    let choices = change_choices(&agent.home, |choices| {
+        match pin {
+            Some(pin) => choices.pins.insert(name.clone(), pin.clone()),
+            None => choices.pins.remove(name),
+        };
+    })?;
     let pins: std::collections::BTreeMap<_, _> =
         choices.pins.iter().map(|(name, pin)| (name.to_string(), pin.to_string())).collect();
     printer.data(&pins, |_| said)

@@ -13,6 +13,7 @@ use super::read_named;
 use crate::agent::Agent;
 use crate::control::enrolment::{self, Which};
 use crate::control::identity::{ControlFiles, Identity};
+use crate::control::standing::Standing;
 use crate::failure::{Exit, Failure};
 
 /// What was asked for.
@@ -53,7 +54,9 @@ pub(super) fn enroll(
     {
         return say(agent, identity, printer);
     }
-    if let Some(identity) = held.filter(|held| held.left_at.is_none() && !wish.again) {
+    let forgotten = Standing::load(agent).is_forgotten();
+    let stays = |held: &Identity| held.left_at.is_none() && !wish.again && !forgotten;
+    if let Some(identity) = held.filter(stays) {
         let reason = format!(
             "this host is enrolled already, as {} ({}) at {}; `--again` enrols it anew, as another \
              agent",

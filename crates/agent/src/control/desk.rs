@@ -3,6 +3,7 @@
 //!
 //! Invariant: the ledger on disk is never behind the one in memory.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use camino::Utf8PathBuf;
@@ -28,6 +29,7 @@ pub struct Desk {
     state: Mutex<Option<Digest>>,
     /// Held by whoever reports endings: two at once would report each twice.
     telling: Mutex<()>,
+    closing: AtomicBool,
     bell: Bell,
 }
 
@@ -87,6 +89,7 @@ impl Desk {
             outbox: Mutex::new(Outbox::open(&files, identity.agent, session, key)?),
             state: Mutex::new(None),
             telling: Mutex::new(()),
+            closing: AtomicBool::new(false),
             bell,
         })
     }
@@ -94,6 +97,17 @@ impl Desk {
     /// The bell that says that there is something to send.
     pub fn bell(&self) -> &Bell {
         &self.bell
+    }
+
+    /// Asks whoever works here to leave: another desk is to take this one's place, and two would
+    /// write over each other.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it is to be left.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
     }
 
     /// The outbox.

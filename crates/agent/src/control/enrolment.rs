@@ -202,6 +202,8 @@ pub fn enrol(
     files.save_order_keys(&keys)?;
     files.save_identity(&identity)?;
     files.clear_begun()?;
+    // What was said of the one before says nothing of this one.
+    super::standing::Standing::default().keep(&files);
     tracing::info!(agent.id = %identity.agent, agent.name = %name, "host enrolled");
     Ok(identity)
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use handover_engine::choose::Asked;
 use handover_engine::orders::{Ending, Next, OrderLedger, Stand, Taken};
-use handover_hoststeps::disk;
 use handover_model::wire::{Action, AgentOrder, OrderStage};
 use handover_model::{
     ComponentName, ErrorClass, Millis, OrderId, Pin, Progress, ReleaseId, RunId, Timestamp, Version,
@@ -24,7 +23,7 @@ use crate::backoff::plan_wait;
 use crate::download::DownloadError;
 use crate::failure::{Exit, Failure, chain};
 use crate::follow::pick_up;
-use crate::policy::Choices;
+use crate::policy::{Choices, change_choices};
 use crate::rollback::{Back, Outcome, Who, observe, roll_back};
 use crate::runs::{Standing, look_at_run};
 use crate::voice::Voice;
@@ -63,7 +62,7 @@ pub fn work(agent: &mut Agent, desk: &Arc<Desk>) {
         attempts: BTreeMap::new(),
         looked: BTreeSet::new(),
     };
-    while !agent.stop.is_asked() {
+    while !agent.stop.is_asked() && !desk.is_closing() {
         let ledger = desk.ledger();
         let mut busy: BTreeSet<ComponentName> = BTreeSet::new();
         let (mut open, mut moved) = (0, false);
@@ -270,7 +269,7 @@ fn carry_out(
             }
         }
         Action::Retire => {
-            change_choices(agent, |choices| choices.control_pins.clear())?;
+            change_choices(&agent.home, |choices| choices.control_pins.clear())?;
             Ok(done(agent))
         }
         Action::Unknown => {
@@ -320,11 +319,11 @@ fn carrier(agent: &Agent, desk: &Arc<Desk>, order: OrderId, listed: bool) -> cra
     let (desk, home) = (Arc::clone(desk), agent.home.clone());
     Arc::new(move |component: &ComponentName, run: RunId, to: &ReleaseId| {
         if !listed {
-            let mut choices = Choices::load(&home.choices())?;
-            if !choices.added.contains(component) {
-                choices.added.push(component.clone());
-                choices.save(&home.choices())?;
-            }
+            change_choices(&home, |choices| {
+                if !choices.added.contains(component) {
+                    choices.added.push(component.clone());
+                }
+            })?;
         }
         desk.change(|ledger| ledger.carried(order, run, to))
     })
@@ -386,25 +385,13 @@ fn rollback(
 }
 
 fn set_pin(agent: &Agent, component: &ComponentName, pin: Option<&Pin>) -> Result<(), Failure> {
-    change_choices(agent, |choices| {
+    change_choices(&agent.home, |choices| {
         match pin {
             Some(pin) => choices.control_pins.insert(component.clone(), pin.clone()),
             None => choices.control_pins.remove(component),
         };
     })
-}
-
-/// Changes what is laid over the policy; the lock keeps two writers of this program apart.
-fn change_choices(agent: &Agent, change: impl FnOnce(&mut Choices)) -> Result<(), Failure> {
-    let path = agent.home.choices();
-    let _lock =
-        disk::Lock::try_take(&agent.home.root().join("choices.lock"))?.ok_or_else(|| {
-            let reason = "somebody else changes choices.json just now".to_owned();
-            Failure::Refused { code: "changed-meanwhile", reason }
-        })?;
-    let mut choices = Choices::load(&path)?;
-    change(&mut choices);
-    Ok(choices.save(&path)?)
+    .map(drop)
 }
 
 /// What a failure means for the order.

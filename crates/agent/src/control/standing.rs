@@ -89,6 +89,13 @@ impl Standing {
         }
     }
 
+    /// Whether the control plane says that it knows this host no more: then the host may enrol
+    /// with a new token, as the agent that it was.
+    pub fn is_forgotten(&self) -> bool {
+        let codes = ["unauthenticated", "agent.retired", "agent-retired"];
+        self.silent.as_ref().is_some_and(|silence| codes.contains(&silence.code.as_str()))
+    }
+
     /// Notes something that was not believed; the same again replaces itself.
     pub fn refuse(&mut self, refusal: Refusal) {
         let same = |old: &Refusal| {

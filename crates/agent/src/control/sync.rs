@@ -87,7 +87,15 @@ pub(super) fn talk(
 ) -> Result<(), Failure> {
     let mut agent = Agent::real(home.clone(), stop.clone(), Voice::silent())?;
     let Some(mut sync) = Sync::open(&agent, session, number)? else { return Ok(()) };
-    sync.run(&mut agent)
+    let ended = sync.run(&mut agent);
+    // The next conversation has a desk of its own.
+    sync.desk.close();
+    if let Some(worker) = sync.worker.take()
+        && worker.join().is_err()
+    {
+        tracing::error!("the worker died; its order is looked at again");
+    }
+    ended
 }
 
 impl Sync {
@@ -162,7 +170,9 @@ impl Sync {
 
     fn request(&mut self) -> Result<SyncRequest, Failure> {
         let reports = self.desk.outbox().batch(self.most, LARGEST_REQUEST.saturating_sub(HEAD))?;
-        let idle = self.worker.is_none() && reports.is_empty();
+        // Whether it answers at all is to be known soon, not at the end of a long poll.
+        let reached = self.standing.connected_since.is_some();
+        let idle = reached && self.worker.is_none() && reports.is_empty();
         Ok(SyncRequest {
             session: self.session,
             number: self.number.fetch_add(1, Ordering::SeqCst).saturating_add(1),

@@ -1,6 +1,7 @@
 //! What people chose with commands, laid over the policy.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use camino::Utf8Path;
 use handover_hoststeps::disk;
@@ -10,12 +11,19 @@ use handover_model::{
 use serde::{Deserialize, Serialize};
 
 use super::PolicyError;
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::real_world::Stop;
 
 /// The newest format of the file that this program reads and the one that it writes.
 pub const CHOICES_FORMAT: u32 = 1;
 
 /// The framed file's kind.
 const KIND: &str = "choices";
+
+/// How often, and how many times, another program's lock is looked at.
+const GLANCE: Duration = Duration::from_millis(20);
+const LOOKS: u32 = 250;
 
 /// `choices.json`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -72,6 +80,27 @@ impl Choices {
             component.control_pin = self.control_pins.get(&component.name).cloned();
         }
     }
+}
+
+/// Changes a host's choices; two programs that do it at once wait for each other.
+///
+/// # Errors
+/// [`Failure`] when the disk fails, or somebody else holds the file for long.
+pub fn change_choices(home: &Home, change: impl FnOnce(&mut Choices)) -> Result<Choices, Failure> {
+    let (path, pause) = (home.choices(), Stop::never());
+    for _look in 0..LOOKS {
+        let lock = disk::Lock::try_take(&home.root().join("choices.lock"))?;
+        if lock.is_none() {
+            pause.wait(GLANCE);
+            continue;
+        }
+        let mut choices = Choices::load(&path)?;
+        change(&mut choices);
+        choices.save(&path)?;
+        return Ok(choices);
+    }
+    let reason = format!("another program changes {path}; try again in a moment");
+    Err(Failure::Refused { code: "changed-meanwhile", reason })
 }
 
 fn by_hand(name: ComponentName) -> ComponentPolicy {

@@ -305,6 +305,52 @@ fn a_refusal_in_words_is_shown_and_not_hammered_at() {
 }
 
 #[test]
+fn a_host_that_is_known_no_more_comes_back_with_a_new_token_as_who_it_was() {
+    let (site, plane) = enrolled();
+    let token = plane.another_token(&site);
+    let held = site.json(&["enroll", &token]);
+    assert_eq!(held["error"], "enrolment.enrolled", "{held}");
+    let agent = Running::agent(&site);
+    plane.heard();
+    plane.with(|books| books.refusal = Some((401, "unauthenticated")));
+    until("it is shown", || {
+        site.json(&["status"])["control"]["silent"]["code"] == "unauthenticated"
+    });
+    drop(agent);
+    plane.with(|books| books.refusal = None);
+    let (code, _, said) = site.run(&["enroll", &token]);
+    assert_eq!(code, 0, "{said}");
+    // The fake takes one key alone.
+    assert_eq!(plane.with(|books| books.enrolled.len()), 2);
+}
+
+#[test]
+fn a_server_that_is_back_is_shown_before_a_long_poll_ends() {
+    let (site, plane, _agent) = tempted();
+    plane.heard();
+    plane.with(|books| books.refusal = Some((503, "busy")));
+    until("it is silent", || site.json(&["status"])["control"]["state"] == "silent");
+    plane.with(|books| {
+        books.refusal = None;
+        books.syncs.clear();
+    });
+    until("it is back", || site.json(&["status"])["control"]["state"] == "connected");
+    assert_eq!(plane.with(|books| books.syncs[0].wait.0), 0, "it asked to be answered at once");
+}
+
+#[test]
+fn a_clone_is_told_on_the_host() {
+    let (site, plane, _agent) = tempted();
+    let text = "two hosts\u{1b}[2J use this identity".to_owned();
+    let notice = handover_model::wire::Notice { code: "agent.cloned".to_owned(), text };
+    plane.with(|books| books.notices = vec![notice]);
+    until("it is shown", || !site.json(&["status"])["control"]["notices"].is_null());
+    let (_, text, _) = site.run(&["status"]);
+    assert!(text.contains("NOTICE") && text.contains("agent.cloned"), "{text}");
+    assert!(!text.contains('\u{1b}'), "a terminal must not be steered from there");
+}
+
+#[test]
 fn a_clock_that_is_hours_off_changes_nothing_and_is_told() {
     let (site, plane, _agent) = tempted();
     plane.with(|books| {

@@ -52,6 +52,7 @@ pub(crate) struct Plane {
     pub(crate) url: String,
     pub(crate) agent: AgentId,
     pub(crate) ca: Vec<String>,
+    pins: Vec<Digest>,
     pub(crate) books: Arc<(Mutex<Books>, Condvar)>,
     ids: Mutex<IdGen>,
 }
@@ -120,16 +121,27 @@ impl Plane {
                 });
             }
         });
+        let pins = vec![ca.pin, standby.pin];
+        let plane = Self { url, agent, ca: certificates, pins, books, ids: Mutex::new(ids) };
+        let token = plane.token(site, SECRET);
+        (plane, token)
+    }
+
+    fn token(&self, site: &Site, secret: &str) -> String {
         let token = EnrolToken {
-            urls: vec![url.clone()],
-            secret: SECRET.to_owned(),
-            pins: vec![ca.pin, standby.pin],
+            urls: vec![self.url.clone()],
+            secret: secret.to_owned(),
+            pins: self.pins.clone(),
             root: Some(Digest::of(&site.served()["/metadata/1.root.json"])),
             metadata: format!("{}/metadata", site.base),
             targets: format!("{}/targets", site.base),
         };
-        let plane = Self { url, agent, ca: certificates, books, ids: Mutex::new(ids) };
-        (plane, token.reveal())
+        token.reveal()
+    }
+
+    /// A second token for a host of `site`.
+    pub(crate) fn another_token(&self, site: &Site) -> String {
+        self.token(site, "another-secret")
     }
 
     /// Changes or reads the books, and wakes whoever waits for them.

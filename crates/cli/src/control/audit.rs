@@ -4,9 +4,11 @@ use std::io::Write as _;
 
 use camino::Utf8PathBuf;
 use handover_hoststeps::disk;
-use handover_model::api::{AuditRow, Checkpoint, Page, verify_audit};
+use handover_model::api::{AuditRow, Checkpoint, Page, ServerInfo, verify_audit};
 use handover_model::wire::SignedDoc;
-use serde::Serialize;
+use handover_trust::control::verify_checkpoint;
+use handover_trust::keys::PublicKey;
+use serde::{Deserialize as _, Serialize};
 
 use super::api::Api;
 use super::{ControlError, Desk, routes, watch};
@@ -140,7 +142,15 @@ fn verify(
         (None, Some(api)) => api.list("read the checkpoints", routes::CHECKPOINTS, None)?,
         (None, None) => Vec::new(),
     };
-    let checkpoints = checked(&seen)?;
+    // Files are checked by their chain alone; who asks the server knows the key that signs.
+    let key = match &api {
+        Some(api) => {
+            let server: ServerInfo = api.get("ask for the checkpoint key", routes::SERVER)?;
+            PublicKey::deserialize(server.checkpoint_key).ok()
+        }
+        None => None,
+    };
+    let checkpoints = checked(&seen, key.as_ref())?;
     let (last, head) = verify_audit(&rows, &checkpoints).map_err(|found| ControlError::Broken {
         what: format!("the audit trail does not hold: {found}; keep the database and its backups"),
     })?;
@@ -154,8 +164,18 @@ fn verify(
     Ok(())
 }
 
-fn checked(seen: &[SignedDoc]) -> Result<Vec<Checkpoint>, ControlError> {
+fn checked(seen: &[SignedDoc], key: Option<&PublicKey>) -> Result<Vec<Checkpoint>, ControlError> {
     let read = |doc: &SignedDoc| {
+        if let Some(key) = key {
+            let verified = verify_checkpoint(doc, key);
+            return verified.map(handover_trust::Verified::into_inner).map_err(|error| {
+                ControlError::Broken {
+                    what: format!(
+                        "a checkpoint of the audit trail is not the server's own: {error}"
+                    ),
+                }
+            });
+        }
         let signed = doc.0.get("signed").cloned().unwrap_or_default();
         serde_json::from_value(signed)
             .map_err(|source| ControlError::Answer { act: "read a checkpoint".to_owned(), source })

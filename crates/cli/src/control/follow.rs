@@ -1,14 +1,15 @@
 //! Watching orders until nothing more becomes of them.
 //!
 //! What is shown comes from the order itself, asked anew whenever the stream says that something
-//! became of it: so nothing is lost when a connection is, and nothing is shown twice.
+//! became of it, and from the progress that events carry: so nothing is lost when a connection is,
+//! and nothing is shown twice.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use handover_client::real_world::Stop;
-use handover_model::api::{OrderInfo, OrderState, OrderStep};
-use handover_model::{OrderId, Progress};
+use handover_model::api::{EventInfo, OrderInfo, OrderState, OrderStep};
+use handover_model::{OrderId, Progress, Stage};
 
 use super::api::Api;
 use super::live::Live;
@@ -16,6 +17,8 @@ use super::stream::{Happening, Stream};
 use super::{ControlError, Desk, routes, words};
 use crate::output::table;
 
+/// The kind of events that tell progress.
+const RUNNING: &str = "order.running";
 /// How often orders are looked at where one may not follow the stream.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -115,7 +118,7 @@ struct Watched<'a> {
 struct Seen {
     info: OrderInfo,
     shown: usize,
-    progress: Option<Progress>,
+    stage: Option<Stage>,
 }
 
 impl<'a> Watched<'a> {
@@ -134,7 +137,7 @@ impl<'a> Watched<'a> {
                 order.id
             ));
         }
-        let seen = |info: OrderInfo| (info.id, Seen { info, shown: 0, progress: None });
+        let seen = |info: OrderInfo| (info.id, Seen { info, shown: 0, stage: None });
         Ok(Self { orders: orders.into_iter().map(seen).collect(), live, widest })
     }
 
@@ -151,12 +154,7 @@ impl<'a> Watched<'a> {
                 Ok(Happening::Lost(why)) => {
                     self.live.line(&format!("connection lost ({why}); resuming"));
                 }
-                Ok(Happening::Event(event)) => {
-                    if let Some(order) = event.order.filter(|order| self.orders.contains_key(order))
-                    {
-                        self.look_at(api, order)?;
-                    }
-                }
+                Ok(Happening::Event(event)) => self.hear(api, &event)?,
                 // One who may give orders and not follow the stream looks every now and then.
                 Err(ControlError::Refused { status: 403, .. }) => {
                     self.look_at_all(api)?;
@@ -166,6 +164,27 @@ impl<'a> Watched<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Progress stands in the event itself; whatever else became of an order is asked for.
+    fn hear(&mut self, api: &Api, event: &EventInfo) -> Result<(), ControlError> {
+        let Some(order) = event.order.filter(|order| self.orders.contains_key(order)) else {
+            return Ok(());
+        };
+        let progress = event.data.get("progress").cloned();
+        let progress = progress.and_then(|value| serde_json::from_value::<Progress>(value).ok());
+        match (progress, self.orders.get_mut(&order)) {
+            (Some(progress), Some(seen)) if event.kind == RUNNING && seen.is_running() => {
+                let line = seen.take_progress(&progress);
+                seen.info.progress = Some(progress);
+                if let Some(line) = line {
+                    self.live.line(&format!("{:1$}  {line}", seen.info.agent_name, self.widest));
+                }
+                self.tell();
+                Ok(())
+            }
+            (_, _) => self.look_at(api, order),
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -218,19 +237,28 @@ impl Seen {
         let mut lines: Vec<String> =
             info.history.iter().skip(self.shown).filter_map(in_words).collect();
         self.shown = info.history.len().max(self.shown);
-        let stage = |progress: &Option<Progress>| progress.as_ref().map(|one| one.stage);
-        if let Some(progress) = &info.progress
-            && stage(&info.progress) != stage(&self.progress)
-            && !info.state.is_final()
-        {
-            lines.push(in_motion(progress));
+        if let Some(progress) = info.progress.as_ref().filter(|_| !info.state.is_final()) {
+            lines.extend(self.take_progress(progress));
         }
         if info.state.is_final() && !self.info.state.is_final() {
             lines.push(format!("{}  {}", info.state, words::outcome(&info)).trim_end().to_owned());
         }
-        self.progress.clone_from(&info.progress);
         self.info = info;
         lines
+    }
+
+    /// A line for each stage that begins. Stages only go forward: what an event tells late is not
+    /// told again.
+    fn take_progress(&mut self, progress: &Progress) -> Option<String> {
+        if self.stage.is_some_and(|stage| progress.stage <= stage) {
+            return None;
+        }
+        self.stage = Some(progress.stage);
+        Some(in_motion(progress))
+    }
+
+    fn is_running(&self) -> bool {
+        self.info.state == OrderState::Running
     }
 }
 

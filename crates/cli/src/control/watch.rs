@@ -74,13 +74,24 @@ fn line(event: &EventInfo) -> String {
     text.trim_end().to_owned()
 }
 
-/// The particulars of an event on one line: `name=web-1 to=1.1.0`.
+/// The particulars of an event on one line: `name=web-1 to=1.1.0`. What an order is and who gave
+/// it stands in the order; what a whole host reported, in the agent.
 pub(super) fn particulars(data: &Value) -> String {
     let Value::Object(fields) = data else {
         return if data.is_null() { String::new() } else { short(data) };
     };
-    let fields = fields.iter().filter(|(_, value)| !value.is_null());
-    fields.map(|(key, value)| format!("{key}={}", short(value))).collect::<Vec<_>>().join(" ")
+    let words = fields.iter().filter_map(|(key, value)| match (key.as_str(), value) {
+        (_, Value::Null) | ("action" | "by" | "components", Value::Object(_) | Value::Array(_)) => {
+            None
+        }
+        ("progress", Value::Object(progress)) => {
+            let part = |key: &str| progress.get(key).map(short).unwrap_or_default();
+            Some(format!("{} {}", part("stage"), part("detail")))
+        }
+        ("release", Value::Object(release)) => release.get("version").map(short),
+        (key, value) => Some(format!("{key}={}", short(value))),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn short(value: &Value) -> String {
@@ -95,4 +106,22 @@ fn short(value: &Value) -> String {
 /// `2026-03-01 12:00:05`, UTC.
 pub(super) fn clock_time(at: Timestamp) -> String {
     at.as_jiff().strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::particulars;
+
+    #[test]
+    fn an_event_s_particulars_fit_a_line() {
+        let data = json!({
+            "action": { "do": "update" }, "code": null, "name": "web-1",
+            "progress": { "stage": "update_install", "step": "x", "detail": "copying" },
+            "release": { "version": "1.1.0", "digest": "ab" },
+        });
+        assert_eq!(particulars(&data), "name=web-1 update_install copying 1.1.0");
+        assert_eq!(particulars(&json!(null)), "");
+    }
 }

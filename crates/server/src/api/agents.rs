@@ -19,8 +19,8 @@ use super::call::{
     AgentRef, Call, Params, Segments, bad_field, bad_query, check_generation, check_words, listed,
 };
 use super::{answer, once, place};
-use crate::Problem;
 use crate::problem::Code;
+use crate::{Problem, news};
 
 /// `GET /agents`.
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
@@ -153,7 +153,7 @@ pub(super) async fn retire(
             order.code = Some("agent-retired".to_owned());
             order.outcome = Some(format!("the agent was retired by {who}"));
             orders::save(tx, &order, now)?;
-            events::insert(tx, &place::event(&order, now))?;
+            news::order(tx, now, &order)?;
         }
         let row = audit::NewAudit {
             at: now,

@@ -129,22 +129,27 @@ impl Stream {
                 () = self.state.stop.cancelled() => return,
                 () = self.out.closed() => return,
                 changed = numbers.changed() => {
-                    if changed.is_err() {
+                    // A revocation is an event too, so that it ends the stream at once.
+                    if changed.is_err() || !self.goes_on().await {
                         return;
                     }
                 }
                 _tick = heartbeat.tick() => {
-                    if !self.still_counts().await {
-                        let end = "event: end\ndata: {\"code\":\"token.ended\"}\n\n".to_owned();
-                        self.say(end).await;
-                        return;
-                    }
-                    if self.say(": \n\n".to_owned()).await.is_none() {
+                    if !self.goes_on().await || self.say(": \n\n".to_owned()).await.is_none() {
                         return;
                     }
                 }
             }
         }
+    }
+
+    /// Whether the token still counts; its end is said.
+    async fn goes_on(&self) -> bool {
+        if self.still_counts().await {
+            return true;
+        }
+        self.say("event: end\ndata: {\"code\":\"token.ended\"}\n\n".to_owned()).await;
+        false
     }
 
     /// Sends everything that came since; `None` when there is nobody to send it to.

@@ -231,8 +231,8 @@ mod tests {
         let root = Utf8Path::from_path(dir.path()).unwrap();
         let served = root.join("targets");
         std::fs::create_dir_all(served.join("a")).unwrap();
-        std::fs::write(root.join("secret"), "x").unwrap();
-        std::fs::write(served.join("a/file"), "y").unwrap();
+        crate::files::write(&root.join("secret"), b"x", 0o600).unwrap();
+        crate::files::write(&served.join("a/file"), b"y", 0o600).unwrap();
         std::os::unix::fs::symlink(root.join("secret"), served.join("link")).unwrap();
         assert!(open(&served, "a/file").is_some());
         for bad in

@@ -50,8 +50,8 @@ impl Dossier {
         reported.chain(ordered).collect()
     }
 
-    fn explain(&self, component: &ComponentName, shelf: &Shelf, now: Timestamp) -> Explanation {
-        let offers = shelf.offers(component);
+    fn explain(&self, component: &ComponentName, stock: &Shelf, now: Timestamp) -> Explanation {
+        let offers = stock.offers(component);
         let orders: Vec<OrderInfo> = self
             .orders
             .iter()
@@ -69,7 +69,7 @@ impl Dossier {
             last_seen: self.agent.last_seen,
             away: self.agent.state == AgentState::Away,
             component,
-            beforehand: self.beforehand(component, offers.as_deref(), shelf, now),
+            beforehand: self.beforehand(component, offers.as_deref(), stock, now),
             reported_at: self.report.as_ref().map(|(_, at)| *at),
             orders: &orders,
         })
@@ -79,7 +79,7 @@ impl Dossier {
         &'a self,
         component: &'a ComponentName,
         offers: Option<&'a [handover_engine::graph::Offer]>,
-        shelf: &'a Shelf,
+        stock: &'a Shelf,
         now: Timestamp,
     ) -> Beforehand<'a> {
         let host = self.report.as_ref().map(|(host, _)| host);
@@ -92,7 +92,7 @@ impl Dossier {
             reported: host.is_some(),
             control_pin: pin.and_then(|pin| pin.pin.as_ref()),
             offers,
-            skipped: shelf.skipped(component),
+            skipped: stock.skipped(component),
             now,
         }
     }

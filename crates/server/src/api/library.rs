@@ -94,18 +94,18 @@ impl Library {
         let (directory, data) = (directory.to_owned(), self.data.clone());
         let held = self.held();
         let read = tokio::task::spawn_blocking(move || read::reload(&directory, &data, &held, now));
-        let shelf = match read.await {
-            Ok(shelf) => Arc::new(shelf),
+        let found = match read.await {
+            Ok(read) => Arc::new(read),
             Err(panicked) => {
                 tracing::error!(error = %panicked, "reading the repository panicked");
                 return self.held();
             }
         };
-        if let Some(problem) = &shelf.problem {
+        if let Some(problem) = &found.problem {
             tracing::warn!(repository.problem = %problem, "repository can't be verified");
         }
-        *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&shelf);
-        shelf
+        *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&found);
+        found
     }
 
     fn held(&self) -> Arc<Shelf> {

@@ -13,7 +13,7 @@ use crate::Problem;
 use crate::problem::Code;
 
 /// How long answers are kept.
-const KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+const KEPT: std::time::Duration = std::time::Duration::from_hours(24);
 /// The longest key, in bytes.
 const LONGEST: usize = 200;
 
@@ -61,6 +61,24 @@ where
                 idempotency::prune(tx, now, 10)?;
             }
             Ok(Done { status, body })
+        })
+        .await
+}
+
+/// What the call's key was answered before, if it was: for acts that are not one transaction.
+///
+/// # Errors
+/// `idempotency.other-request`.
+pub(super) async fn before(call: &Call, body: Digest) -> Result<Option<Done>, Problem> {
+    let Some(key) = key(call)? else { return Ok(None) };
+    let (owner, request) = (call.principal.token.to_string(), request_digest(call, body));
+    let now = call.now;
+    call.state
+        .store
+        .read(move |tx| match idempotency::find(tx, &owner, &key, &request, now)? {
+            Known::New => Ok(None),
+            Known::Same(answer) => Done::again(answer).map(Some),
+            Known::Other => Err(other_request(&key)),
         })
         .await
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document: made from the table of operations, the types of `handover_model::api`
+//! The `OpenAPI` document: made from the table of operations, the types of `handover_model::api`
 //! and the table of permissions. `docs/openapi.json` is the same, committed.
 
 mod operations;

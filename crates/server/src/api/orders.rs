@@ -6,7 +6,6 @@ use handover_model::api::{ClearQuarantineRequest, OrderInfo, OrderRequest, Order
 use handover_model::wire::Action;
 use handover_model::{ComponentName, OrderId};
 use handover_store::agents::Agent;
-use handover_store::events::NewEvent;
 use handover_store::orders::{self, Filter, Order};
 use handover_store::{StoreError, Tx, audit};
 use http::StatusCode;
@@ -17,8 +16,8 @@ use super::call::{AgentRef, Call, Segments, bad_field, check_words, listed, path
 use super::library::Shelf;
 use super::place::{self, Wish};
 use super::{answer, once};
-use crate::Problem;
 use crate::problem::Code;
+use crate::{Problem, news};
 
 /// How a component moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +175,7 @@ pub(super) async fn cancel(
             after: Some(json!({ "state": after })),
         };
         audit::insert(tx, &change)?;
-        handover_store::events::insert(tx, &place::event(&order, now))?;
+        news::order(tx, now, &order)?;
         whole(tx, id)
     })
     .await?;
@@ -296,6 +295,5 @@ pub(super) fn record_new(tx: &mut Tx<'_>, order: &Order) -> Result<(), StoreErro
         after: Some(after),
     };
     audit::insert(tx, &change)?;
-    let event: NewEvent = place::event(order, order.created_at);
-    handover_store::events::insert(tx, &event)
+    news::order(tx, order.created_at, order)
 }

@@ -5,11 +5,9 @@ use handover_model::api::{AgentState, OrderState};
 use handover_model::wire::{Action, ComponentState, Expect, HostState, Report, ReportBody};
 use handover_model::{ComponentName, Millis, OrderId, Timestamp};
 use handover_store::agents::Agent;
-use handover_store::events::NewEvent;
 use handover_store::orders::{self, NewOrder, Order};
 use handover_store::{Tx, pins, reports};
 use serde::Deserialize as _;
-use serde_json::json;
 
 use super::call::bad_field;
 use super::library::Shelf;
@@ -69,7 +67,7 @@ pub(super) fn place(
         rival.code = Some("superseded".to_owned());
         rival.outcome = Some(format!("order {} by {} took its place", wish.id, wish.who));
         orders::save(tx, &rival, now)?;
-        handover_store::events::insert(tx, &event(&rival, now))?;
+        crate::news::order(tx, now, &rival)?;
     }
     let made = orders::get(tx, wish.id)?.ok_or_else(|| {
         Problem::new(Code::Internal, "an order that was just made is not there; try again")
@@ -251,39 +249,4 @@ pub(super) fn component_in<'h>(
     component: &ComponentName,
 ) -> Option<&'h ComponentState> {
     host.components.iter().find(|state| state.component == *component)
-}
-
-/// What the stream says of an order's state.
-pub(super) fn event(order: &Order, at: Timestamp) -> NewEvent {
-    NewEvent {
-        at,
-        kind: kind(order.state),
-        agent: Some(order.agent_id),
-        order: Some(order.id),
-        data: json!({
-            "action": order.action,
-            "code": order.code,
-            "outcome": order.outcome,
-            "by": order.by,
-        }),
-    }
-}
-
-/// The kind of the event that an order came to a state.
-fn kind(state: OrderState) -> &'static str {
-    match state {
-        OrderState::Pending => "order.pending",
-        OrderState::HandedOut => "order.handed_out",
-        OrderState::Accepted => "order.accepted",
-        OrderState::Cancelling => "order.cancelling",
-        OrderState::Running => "order.running",
-        OrderState::Done => "order.done",
-        OrderState::Failed => "order.failed",
-        OrderState::Reverted => "order.reverted",
-        OrderState::Refused => "order.refused",
-        OrderState::Cancelled => "order.cancelled",
-        OrderState::Expired => "order.expired",
-        OrderState::Superseded => "order.superseded",
-        OrderState::Voided => "order.voided",
-    }
 }

@@ -11,6 +11,9 @@ use hyper::body::Body as _;
 use crate::Problem;
 use crate::problem::Code;
 
+/// The most of an unwanted body that is read for the sake of the answer, in bytes.
+const DISCARDED: usize = 4 * LARGEST_REQUEST;
+
 /// The whole body.
 pub(super) async fn read(body: Body, within: Duration) -> Result<Bytes, Problem> {
     let too_large = || {
@@ -21,6 +24,8 @@ pub(super) async fn read(body: Body, within: Duration) -> Result<Bytes, Problem>
     };
     let largest = u64::try_from(LARGEST_REQUEST).unwrap_or(u64::MAX);
     if body.size_hint().lower() > largest {
+        // An answer in the middle of a request is lost to many clients.
+        let _done_or_too_slow = tokio::time::timeout(within, discard(body)).await;
         return Err(too_large());
     }
     let whole = tokio::time::timeout(within, Limited::new(body, LARGEST_REQUEST).collect());
@@ -32,6 +37,18 @@ pub(super) async fn read(body: Body, within: Duration) -> Result<Bytes, Problem>
             Code::Slow,
             format!("the body did not arrive within {} s", within.as_secs()),
         )),
+    }
+}
+
+/// Reads a body that is not wanted, within reason.
+async fn discard(mut body: Body) {
+    let mut left = DISCARDED;
+    while let Some(Ok(frame)) = body.frame().await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => return,
+        }
     }
 }
 

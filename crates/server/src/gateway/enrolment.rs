@@ -34,7 +34,7 @@ pub(crate) async fn enrol(
 ) -> Result<Json<EnrolAnswer>, Problem> {
     check_protocol(&headers)?;
     let now = state.now();
-    state.limiter.stranger(now.mono)?;
+    state.limiter.enrolment(now.mono)?;
     let request: EnrolRequest = serde_json::from_slice(&body).map_err(|source| {
         Problem::new(Code::Malformed, format!("the enrolment can't be read: {source}"))
     })?;

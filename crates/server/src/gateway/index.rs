@@ -436,3 +436,49 @@ fn resident(agent: &Agent) -> Resident {
         has_open_orders: agent.open_orders > 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use handover_model::IdGen;
+
+    use super::*;
+
+    /// This process's resident memory, in bytes.
+    fn resident_bytes() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
+    #[test]
+    fn an_agent_that_is_not_connected_costs_less_than_a_kilobyte() {
+        const AGENTS: u32 = 100_000;
+        let (index, mut ids) = (Index::default(), IdGen::new([5; 32]));
+        let born = Timestamp::from_micros(0);
+        let before = resident_bytes();
+        for number in 0..AGENTS {
+            let digest = |what: u8| {
+                let mut bytes = [what; 32];
+                bytes[..4].copy_from_slice(&number.to_be_bytes());
+                Digest::from_bytes(bytes)
+            };
+            index.lock().put(&Resident {
+                key: AgentKey::from_i64(number.into()),
+                id: AgentId::mint(&mut ids, born),
+                state: AgentState::Present,
+                secret: digest(1),
+                secret_before: None,
+                machine: digest(2),
+                session: None,
+                session_before: None,
+                acknowledged: 0,
+                state_digest: Some(digest(3)),
+                last_seen: born,
+                has_open_orders: false,
+            });
+        }
+        let each = resident_bytes().saturating_sub(before) / usize::try_from(AGENTS).unwrap();
+        assert_eq!(index.len(), usize::try_from(AGENTS).unwrap());
+        assert!((100..1000).contains(&each), "{each} bytes an agent");
+    }
+}

@@ -4,7 +4,7 @@ use http::StatusCode;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $status:ident, $code:literal, $title:literal;)*) => {
-        /// What went wrong, for programs. `docs/errors.md` has the list.
+        /// What went wrong, for programs. `docs/api.md` has the list.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Code {
@@ -180,5 +180,16 @@ mod tests {
     fn no_two_problems_share_a_code() {
         let codes: std::collections::BTreeSet<_> = Code::ALL.iter().map(|c| c.as_str()).collect();
         assert_eq!(codes.len(), Code::ALL.len());
+    }
+
+    #[test]
+    fn every_code_is_documented() {
+        let listed = include_str!("../../../../docs/api.md");
+        let is_listed = |code: &Code| {
+            listed.contains(&format!("| `{}` | {} |", code.as_str(), code.status().as_u16()))
+        };
+        let missing: Vec<_> =
+            Code::ALL.iter().filter(|code| !is_listed(code)).map(|code| code.as_str()).collect();
+        assert!(missing.is_empty(), "docs/api.md does not list {missing:?}");
     }
 }

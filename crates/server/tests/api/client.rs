@@ -117,18 +117,17 @@ impl Client {
         headers: &[(&str, &str)],
         length: usize,
     ) -> String {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
-        head.push_str("connection: close\r\n");
+        let mut lines = vec![
+            format!("{method} {path} HTTP/1.1"),
+            "host: localhost".to_owned(),
+            "connection: close".to_owned(),
+        ];
         if length > 0 || !matches!(method, "GET" | "HEAD") {
-            head.push_str(&format!("content-length: {length}\r\n"));
+            lines.push(format!("content-length: {length}"));
         }
-        if let Some(token) = &self.token {
-            head.push_str(&format!("authorization: Bearer {token}\r\n"));
-        }
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head + "\r\n"
+        lines.extend(self.token.iter().map(|token| format!("authorization: Bearer {token}")));
+        lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
+        lines.join("\r\n") + "\r\n\r\n"
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {

@@ -7,6 +7,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use handover_model::wire::LoginToken;
+
+use crate::client::Client;
 use crate::site::Site;
 
 /// A stream of events.
@@ -17,8 +20,12 @@ struct Follower {
 
 impl Follower {
     async fn open(site: &Site, path: &str, headers: &[(&str, &str)]) -> Self {
-        let mut stream = site.admin.connect().await;
-        let head = site.admin.head("GET", path, headers, 0);
+        Self::open_as(&site.admin, path, headers).await
+    }
+
+    async fn open_as(client: &Client, path: &str, headers: &[(&str, &str)]) -> Self {
+        let mut stream = client.connect().await;
+        let head = client.head("GET", path, headers, 0);
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut this = Self { stream, text: String::new() };
         this.until(|text| text.contains(": open")).await;
@@ -94,5 +101,19 @@ async fn a_follower_of_another_database_is_not_left_waiting_for_ever() {
     let headers = [("last-event-id", "x")];
     let reply = site.admin.send("GET", "/api/v1/events", &headers, b"").await;
     assert_eq!(reply.code(), "malformed");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_token_that_it_was_opened_with() {
+    let site = Site::new().await;
+    let body = json!({ "name": "watcher", "permissions": ["events:read"] });
+    let made = site.admin.post("/api/v1/api-tokens", &body).await.good();
+    let secret = LoginToken::parse(made["token"].as_str().unwrap()).unwrap().secret;
+    let watcher = site.admin.with_token(Some(&secret));
+    let mut stream = Follower::open_as(&watcher, "/api/v1/events", &[]).await;
+    let id = made["info"]["id"].as_str().unwrap();
+    site.admin.delete(&format!("/api/v1/api-tokens/{id}")).await.good();
+    stream.until(|text| text.contains("token.ended")).await;
     site.stop().await;
 }

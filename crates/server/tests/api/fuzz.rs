@@ -1,4 +1,4 @@
-//! The API, fuzzed from its own OpenAPI document by schemathesis (PyPI), on both databases: every
+//! The API, fuzzed from its own `OpenAPI` document by schemathesis (PyPI), on both databases: every
 //! answer has to be one that the document promises, and none may be a failure of ours.
 
 use std::io::Write as _;
@@ -58,12 +58,14 @@ async fn fuzz(site: &Site, program: &Path, known: Option<&str>) {
     let number = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
     let (seed, examples) =
         (number("HANDOVER_FUZZ_SEED", "1"), number("HANDOVER_FUZZ_EXAMPLES", "8"));
-    println!("HANDOVER_FUZZ_SEED={seed} HANDOVER_FUZZ_EXAMPLES={examples}");
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    std::fs::write(path("schemathesis.toml"), known.unwrap_or_default()).unwrap();
+    let put = |name: &str, text: &str| {
+        std::fs::File::create(path(name)).and_then(|mut file| file.write_all(text.as_bytes()))
+    };
+    put("schemathesis.toml", known.unwrap_or_default()).unwrap();
     let pems = authorities(&site.data).into_iter().map(|pem| std::fs::read_to_string(pem).unwrap());
-    std::fs::write(path("trusted.pem"), pems.collect::<String>()).unwrap();
+    put("trusted.pem", &pems.collect::<String>()).unwrap();
     let url = format!("https://localhost:{}", site.running.address.port());
     let token = site.admin.token.as_ref().unwrap();
     let mut command = Command::new(program);
@@ -84,8 +86,8 @@ async fn fuzz(site: &Site, program: &Path, known: Option<&str>) {
     let ended = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let said = String::from_utf8_lossy(&ended.stdout);
     let complained = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.success(), "{said}\n{complained}");
-    println!("{said}");
+    let again = format!("HANDOVER_FUZZ_SEED={seed} HANDOVER_FUZZ_EXAMPLES={examples}");
+    assert!(ended.status.success(), "{again}\n{said}\n{complained}");
     assert_eq!(site.admin.get("/readyz").await.good()["ok"], true, "it still answers");
 }
 
@@ -103,7 +105,9 @@ async fn no_request_gets_an_answer_that_the_document_does_not_promise() {
     };
     for site in Site::on_each().await {
         let known = furnish(&site).await;
-        fuzz(&site, &program, None).await;
+        if site.is_small() {
+            fuzz(&site, &program, None).await;
+        }
         fuzz(&site, &program, Some(&known)).await;
         site.stop().await;
     }

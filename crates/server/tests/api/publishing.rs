@@ -26,7 +26,10 @@ async fn the_first_publication_names_the_root_that_is_trusted_from_then_on() {
     let wrong = json!({ "trusted_root": Digest::of(b"another") });
     assert_eq!(site.admin.post(PUBLISH, &wrong).await.code(), "repository.other-root");
     let said = json!({ "trusted_root": ours.root() });
-    let published = site.admin.post(PUBLISH, &said).await.good();
+    let key = [("idempotency-key", "publish-1")];
+    let published = site.admin.json_with("POST", PUBLISH, &said, &key).await.good();
+    let again = site.admin.json_with("POST", PUBLISH, &said, &key).await.good();
+    assert_eq!(again, published, "repeating it is no error, though nothing is staged any more");
     assert_eq!(
         (published["root"].clone(), published["components"].clone()),
         (json!(1), json!(["web"]))

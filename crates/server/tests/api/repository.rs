@@ -123,5 +123,5 @@ impl Repository {
 }
 
 fn expiry(now: Timestamp) -> Expiry {
-    Expiry(now.after(Duration::from_secs(86_400)))
+    Expiry(now.after(Duration::from_hours(24)))
 }

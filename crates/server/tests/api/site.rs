@@ -12,7 +12,7 @@ use handover_model::{
 };
 use handover_server::{Config, Running, Server};
 use handover_store::agents::{self, NewAgent};
-use handover_store::{StoreError, leases, reports, sequencer};
+use handover_store::{StoreError, reports};
 use handover_testkit::Postgres;
 use tempfile::TempDir;
 
@@ -53,6 +53,11 @@ impl Site {
         let login = LoginToken::parse(running.first_login.as_ref().unwrap()).unwrap();
         let admin = Client::new(running.address, &data, Some(login.secret));
         Self { running, admin, data, _directory: directory }
+    }
+
+    /// Whether it runs on SQLite.
+    pub(crate) fn is_small(&self) -> bool {
+        matches!(self.running.state().store.database(), handover_store::Database::Sqlite(_))
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -126,22 +131,22 @@ impl Site {
         done.await.unwrap();
     }
 
-    /// Numbers what waits for a number, unless the server's own sequencer does.
+    /// Waits until the sequencer has numbered everything.
     pub(crate) async fn number(&self) {
-        let state = self.running.state();
-        let now = self.now();
-        let numbered = state.store.write(move |tx| -> Result<_, StoreError> {
-            let length = std::time::Duration::from_secs(60);
-            match leases::acquire(tx, sequencer::LEASE, "test", now, length)? {
-                Some(lease) => sequencer::number(tx, &lease, 1000).map(Some),
-                None => Ok(None),
+        let waits = "SELECT (SELECT count(*) FROM events WHERE seq IS NULL) \
+             + (SELECT count(*) FROM audit WHERE seq IS NULL)";
+        let numbered = async {
+            loop {
+                let read = self.running.state().store.read(move |tx| -> Result<u64, StoreError> {
+                    tx.query_one(waits, &[])?.get(0)
+                });
+                if read.await.unwrap() == 0 {
+                    return;
+                }
             }
-        });
-        if let Some(last) =
-            numbered.await.unwrap().and_then(|numbered| numbered.events.last().cloned())
-        {
-            state.events.send_replace(last.seq);
-        }
+        };
+        let limit = std::time::Duration::from_secs(10);
+        tokio::time::timeout(limit, numbered).await.expect("the sequencer keeps up");
     }
 
     pub(crate) async fn stop(self) {

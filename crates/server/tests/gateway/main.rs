@@ -6,6 +6,10 @@
     reason = "helpers of tests fail their test"
 )]
 
+mod conversations;
+mod enrolment;
+mod hostile;
 mod orders;
 mod rig;
 mod said;
+mod time;

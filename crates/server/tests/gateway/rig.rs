@@ -18,6 +18,7 @@ use handover_model::{
 use handover_server::{Clock, Config, RealClock, Running, Server};
 use handover_store::orders::{NewOrder, Order};
 use handover_store::{StoreError, agents, events, orders, tokens};
+use handover_testkit::Postgres;
 use handover_trust::control::{OrderKeys, first_order_keys, next_order_keys, sign};
 use handover_trust::keys::SigningKey;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -26,7 +27,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -68,6 +69,16 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// One on each database; on SQLite alone where PostgreSQL is not installed.
+    pub(crate) async fn on_both() -> Vec<Self> {
+        let mut sites = vec![Self::start().await];
+        if let Some(postgres) = Postgres::shared() {
+            let url = postgres.fresh_database();
+            sites.push(Self::start_with(|config| config.database = Some(url)).await);
+        }
+        sites
+    }
+
     pub(crate) async fn start() -> Self {
         Self::start_with(|_config| {}).await
     }
@@ -85,7 +96,7 @@ impl Site {
 
     /// Starts the server, again if it was stopped.
     pub(crate) async fn up(&mut self) {
-        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        let clock = Arc::clone(&self.clock);
         self.server = Some(Server::start_at(self.config.clone(), clock).await.unwrap());
     }
 
@@ -119,8 +130,18 @@ impl Site {
 
     /// Makes an enrolment token; its secret.
     pub(crate) async fn token(&self, change: impl FnOnce(&mut TokenInfo)) -> (String, TokenInfo) {
-        let now = self.now();
         let secret = hex::encode(self.seed().as_slice());
+        let info = self.token_with(&secret, change).await;
+        (secret, info)
+    }
+
+    /// Makes an enrolment token with that secret.
+    pub(crate) async fn token_with(
+        &self,
+        secret: &str,
+        change: impl FnOnce(&mut TokenInfo),
+    ) -> TokenInfo {
+        let now = self.now();
         let mut info = TokenInfo {
             id: TokenId::mint(&mut self.ids(), now),
             state: TokenState::Open,
@@ -130,21 +151,21 @@ impl Site {
             ephemeral_after: None,
             created_by: "test".to_owned(),
             created_at: now,
-            expires: now.after(Duration::from_secs(3600)),
+            expires: now.after(Duration::from_hours(1)),
             agent: None,
             used_at: None,
             revoked_at: None,
             generation: 1,
         };
         change(&mut info);
-        let (stored, digest) = (info.clone(), secret_digest(&secret));
+        let (stored, digest) = (info.clone(), secret_digest(secret));
         self.running()
             .state()
             .store
             .write(move |tx| tokens::insert(tx, &stored, &digest))
             .await
             .unwrap();
-        (secret, info)
+        info
     }
 
     /// Enrols a host of that name.
@@ -178,7 +199,7 @@ impl Site {
 
     /// A connection that believes the server's authorities.
     pub(crate) async fn connect(&self) -> Client {
-        Client::connect(self.address(), &self.authorities()).await.unwrap()
+        Client::connect(self, &self.authorities()).await.unwrap()
     }
 
     pub(crate) fn authorities(&self) -> Vec<String> {
@@ -199,7 +220,7 @@ impl Site {
                 expect: None,
                 reason: Some("test".to_owned()),
                 by: "test".to_owned(),
-                expires: now.after(Duration::from_secs(3600)),
+                expires: now.after(Duration::from_hours(1)),
             };
             orders::insert(tx, &new, now)?;
             tell(tx, "order.pending", agent.id, id, now)
@@ -244,9 +265,7 @@ impl Site {
                 events.changed().await.expect("the server runs");
             }
         });
-        if waited.await.is_err() {
-            panic!("never came: {:?}", self.stored_agent(id).await);
-        }
+        assert!(waited.await.is_ok(), "never came: {:?}", self.stored_agent(id).await);
     }
 
     /// Waits until an order stands as a test expects.
@@ -257,9 +276,7 @@ impl Site {
                 events.changed().await.expect("the server runs");
             }
         });
-        if waited.await.is_err() {
-            panic!("never came: {:?}", self.stored_order(id).await);
-        }
+        assert!(waited.await.is_ok(), "never came: {:?}", self.stored_order(id).await);
     }
 
     /// The kinds of an agent's numbered events, oldest first.
@@ -316,11 +333,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) async fn connect(
-        address: SocketAddr,
-        authorities: &[String],
-    ) -> std::io::Result<Self> {
-        let stream = tls(address, authorities).await?;
+    pub(crate) async fn connect(site: &Site, authorities: &[String]) -> std::io::Result<Self> {
+        let stream = tls(site, authorities).await?;
         let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
         let (send, connection) =
             handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
@@ -356,9 +370,19 @@ impl Client {
     }
 }
 
+/// A client's clock, which goes as the server's does.
+#[derive(Debug)]
+struct At(UnixTime);
+
+impl rustls::time_provider::TimeProvider for At {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(self.0)
+    }
+}
+
 /// A TLS connection that believes these authorities alone.
 pub(crate) async fn tls(
-    address: SocketAddr,
+    site: &Site,
     authorities: &[String],
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
@@ -367,12 +391,14 @@ pub(crate) async fn tls(
         roots.add(certificate).unwrap();
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let seconds = u64::try_from(site.now().as_micros() / 1_000_000).unwrap();
+    let now = Arc::new(At(UnixTime::since_unix_epoch(Duration::from_secs(seconds))));
+    let config = rustls::ClientConfig::builder_with_details(provider, now)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let stream = TcpStream::connect(address).await?;
+    let stream = TcpStream::connect(site.address()).await?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
@@ -481,6 +507,19 @@ impl Agent {
         let answer: SyncAnswer = self.send(client, &request).await.expect_ok();
         self.walk(&answer);
         answer
+    }
+
+    /// Polls until an order comes.
+    pub(crate) async fn ordered(&mut self, client: &mut Client) -> SyncAnswer {
+        let ordered = async {
+            loop {
+                let answer = self.poll(client, Duration::from_secs(20)).await;
+                if !answer.orders.is_empty() {
+                    break answer;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, ordered).await.expect("an order comes")
     }
 
     /// Takes newer keys, as a host does.

@@ -93,3 +93,23 @@ fn order_keys_are_walked_one_by_one_and_never_back() {
     assert_eq!(code(&keys(4, &[&first]), &first), "unsigned", "a retired key speaks");
     assert_eq!(code(&keys(4, &[]), &second), "malformed", "nobody could sign any more");
 }
+
+#[test]
+fn a_checkpoint_is_believed_only_with_the_checkpoint_key_and_under_its_own_type() {
+    let (ours, theirs) = (key(1), key(2));
+    let mut checkpoint = Checkpoint {
+        type_: Checkpoint::TYPE.to_owned(),
+        at: at(5),
+        epoch: 1,
+        seq: 7,
+        hash: handover_model::Digest::of(b"head"),
+    };
+    let doc = sign(&checkpoint, &ours).expect("it has a canonical form");
+    assert_eq!(verify_checkpoint(&doc, &ours.public()).expect("ours").seq, 7);
+    let error = verify_checkpoint(&doc, &theirs.public()).expect_err("theirs");
+    assert_eq!(error.code(), "unsigned");
+    checkpoint.type_ = "handover-order".to_owned();
+    let doc = sign(&checkpoint, &ours).expect("it has a canonical form");
+    let error = verify_checkpoint(&doc, &ours.public()).expect_err("another type");
+    assert_eq!(error.code(), "malformed");
+}

@@ -28,11 +28,12 @@ pub(in super::super) async fn publish(
     OrNothing { value: request, digest }: OrNothing<PublishRequest>,
 ) -> Result<Response, Problem> {
     call.query().done()?;
-    once::key(&call)?;
     let library = &call.state.library;
     let directory = library.directory().ok_or_else(elsewhere)?.to_owned();
     let turn = library.busy.lock().await;
-    // Publishing again what was published changes nothing, so that a repeated call may run.
+    if let Some(done) = once::before(&call, digest).await? {
+        return Ok(answer::text(done.status, done.body));
+    }
     let (data, now) = (call.state.config.data.clone(), call.now);
     let published = tokio::task::spawn_blocking({
         let directory = directory.clone();
@@ -110,15 +111,14 @@ fn root_to_trust(
 ) -> Result<Vec<u8>, Problem> {
     let directory = Some(live).filter(|live| live.join("metadata/1.root.json").exists());
     let pinned = read::pinned_root(data, directory).map_err(|error| refused(&error))?;
-    let (root, is_first) = match pinned {
-        Some(root) => (root, false),
-        None => {
-            let path = staging.join("metadata/1.root.json");
-            let root = files::read_up_to(&path, Limits::default().root)
-                .map_err(|error| Problem::internal(&error))?;
-            let detail = "the first publication needs metadata/1.root.json in staging";
-            (root.ok_or_else(|| Problem::new(Code::RootNeeded, detail))?, true)
-        }
+    let (root, is_first) = if let Some(root) = pinned {
+        (root, false)
+    } else {
+        let path = staging.join("metadata/1.root.json");
+        let root = files::read_up_to(&path, Limits::default().root)
+            .map_err(|error| Problem::internal(&error))?;
+        let detail = "the first publication needs metadata/1.root.json in staging";
+        (root.ok_or_else(|| Problem::new(Code::RootNeeded, detail))?, true)
     };
     let found = Digest::of(&root);
     match request.trusted_root {

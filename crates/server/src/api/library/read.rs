@@ -25,11 +25,16 @@ pub(super) enum ReadError {
         /// Which part of it, where that is known.
         component: Option<ComponentName>,
         /// In which way.
-        source: VerifyError,
+        source: Box<VerifyError>,
     },
     /// Files can't be read.
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+/// What is wrong with what all components share.
+fn shared(source: VerifyError) -> ReadError {
+    ReadError::Verify { component: None, source: Box::new(source) }
 }
 
 /// Directories in which a metadata file is looked for, the first one first.
@@ -88,7 +93,7 @@ pub(super) fn verify(
                 };
                 goals.retain(|goal| *goal != component);
                 // A file of a component that is not delegated any more speaks for nobody.
-                if !matches!(source, VerifyError::UnknownRole { .. }) {
+                if !matches!(*source, VerifyError::UnknownRole { .. }) {
                     refused.push(ReadError::Verify { component: Some(component), source });
                 }
             }
@@ -105,7 +110,7 @@ fn verify_for(
     now: Timestamp,
     culprit: &mut Option<ComponentName>,
 ) -> Result<Refreshed, ReadError> {
-    let failed = |source| ReadError::Verify { component: None, source };
+    let failed = shared;
     let memory = Memory {
         pinned_root: pinned_root.to_vec(),
         floors: floors.clone(),
@@ -219,13 +224,12 @@ fn floors_path(data: &Utf8Path) -> Utf8PathBuf {
 pub(super) fn floors(data: &Utf8Path) -> Result<VersionFloors, ReadError> {
     match files::read(&floors_path(data))? {
         None => Ok(VersionFloors::first()),
-        Some(bytes) => VersionFloors::open(Some(&bytes))
-            .map_err(|source| ReadError::Verify { component: None, source }),
+        Some(bytes) => VersionFloors::open(Some(&bytes)).map_err(shared),
     }
 }
 
 pub(super) fn keep_floors(data: &Utf8Path, floors: &VersionFloors) -> Result<(), ReadError> {
-    let bytes = floors.seal().map_err(|source| ReadError::Verify { component: None, source })?;
+    let bytes = floors.seal().map_err(shared)?;
     if files::read(&floors_path(data))?.as_deref() == Some(&bytes) {
         return Ok(());
     }

@@ -81,7 +81,9 @@ fn check_path(path: &str) -> Result<u64, Problem> {
         return Err(refused("its parts have letters, digits and `._-+`, and start with no dot"));
     }
     match parts.as_slice() {
-        ["metadata", name] if name.ends_with(".json") => Ok(LARGEST_METADATA),
+        ["metadata", name] if Utf8Path::new(name).extension() == Some("json") => {
+            Ok(LARGEST_METADATA)
+        }
         ["targets", rest @ ..] if (1..=6).contains(&rest.len()) => Ok(LARGEST_TARGET),
         _ => Err(refused("it is metadata/NAME.json or targets/…")),
     }

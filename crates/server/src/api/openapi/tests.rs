@@ -11,7 +11,7 @@ const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi
 fn the_committed_document_is_the_one_that_is_served() {
     let text = text();
     if std::env::var_os("UPDATE_OPENAPI").is_some() {
-        std::fs::write(COMMITTED, &text).unwrap();
+        crate::files::write(COMMITTED.into(), text.as_bytes(), 0o644).unwrap();
     }
     let committed = std::fs::read_to_string(COMMITTED).unwrap_or_default();
     assert!(

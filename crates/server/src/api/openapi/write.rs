@@ -1,4 +1,4 @@
-//! Writing the document (OpenAPI 3.1.0).
+//! Writing the document (`OpenAPI` 3.1.0).
 
 use std::collections::BTreeMap;
 
