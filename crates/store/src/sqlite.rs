@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::schema::{self, APPLICATION_ID};
 use crate::store::Options;
-use crate::threads::Threads;
+use crate::threads::{Lock, Threads};
 use crate::tx::Driver;
 use crate::{StoreError, Tx};
 
@@ -40,7 +40,7 @@ pub(crate) fn set_up(
     path: &Utf8Path,
     options: &Options,
     body: &mut dyn FnMut(&mut Tx<'_>) -> Result<(), StoreError>,
-) -> Result<(Connection, File), StoreError> {
+) -> Result<(Connection, Lock), StoreError> {
     let database = format!("sqlite:{path}");
     let lock = lock(path, &database)?;
     let connection = connect(path, &database, options)?;
@@ -87,7 +87,7 @@ fn start(
     options: &Options,
     news: &Arc<Notify>,
     writer: Connection,
-    lock: Option<File>,
+    lock: Option<Lock>,
 ) -> Result<Threads, StoreError> {
     let mut threads = Threads::new(false, lock);
     for _ in 0..READERS {
@@ -106,7 +106,7 @@ fn start(
 }
 
 /// Takes the lock that keeps a second server off the same file.
-fn lock(path: &Utf8Path, database: &str) -> Result<File, StoreError> {
+fn lock(path: &Utf8Path, database: &str) -> Result<Lock, StoreError> {
     let lock_path = Utf8PathBuf::from(format!("{path}.lock"));
     let failed = |source: std::io::Error| {
         let database = database.to_owned();
@@ -126,7 +126,7 @@ fn lock(path: &Utf8Path, database: &str) -> Result<File, StoreError> {
         .open(&lock_path)
         .map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { database: database.to_owned() }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
@@ -188,4 +188,22 @@ pub(crate) fn check_ours(connection: &Connection, database: &str) -> Result<(), 
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_given_back_though_a_copy_of_its_file_is_still_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::try_from(directory.path().join("handover.db")).unwrap();
+        let held = lock(&path, "it").unwrap();
+        // What a process has that was forked and not yet executed.
+        let copy = held.0.try_clone().unwrap();
+        assert!(matches!(lock(&path, "it"), Err(StoreError::Locked { .. })));
+        drop(held);
+        lock(&path, "it").unwrap();
+        drop(copy);
+    }
 }

@@ -19,12 +19,24 @@ pub(crate) struct Threads {
     readers: Vec<JoinHandle<()>>,
     writers: Vec<JoinHandle<()>>,
     // Held until the last thread has ended.
-    lock: Option<File>,
+    lock: Option<Lock>,
+}
+
+/// The lock on a database's file. It is given back by word, not by closing the file: a process
+/// that another thread is just starting may have a copy of the open file for a moment.
+#[derive(Debug)]
+pub(crate) struct Lock(pub(crate) File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // One that can't be given back ends with the file.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Threads {
     /// No threads yet; `lock` is held until they have ended.
-    pub(crate) fn new(touches_apart: bool, lock: Option<File>) -> Self {
+    pub(crate) fn new(touches_apart: bool, lock: Option<Lock>) -> Self {
         let changes = Arc::new(Queue::new());
         let touches = if touches_apart { Arc::new(Queue::new()) } else { Arc::clone(&changes) };
         Self {
