@@ -25,8 +25,6 @@ pub struct Config {
     pub repository: Option<Repository>,
     /// How often agents come when nothing waits for them, give or take a tenth.
     pub next: Millis,
-    /// How long a silent ephemeral agent is kept.
-    pub ephemeral: Duration,
     /// What the server allows at once.
     pub limits: Limits,
 }
@@ -86,7 +84,6 @@ impl Config {
             database: None,
             repository: None,
             next: Millis(60_000),
-            ephemeral: Duration::from_hours(24),
             limits: Limits::default(),
         }
     }

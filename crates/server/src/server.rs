@@ -84,6 +84,7 @@ impl Server {
             epoch,
             leaf_names,
             agents: gateway::Index::default(),
+            following: tokio::sync::Mutex::default(),
             keys,
             shown: Arc::clone(&shown),
             signed_ca: std::sync::Mutex::default(),

@@ -47,6 +47,8 @@ pub struct Shared {
     pub(crate) leaf_names: Vec<String>,
     /// Every living agent.
     pub(crate) agents: Index,
+    /// Held by whoever takes the database's word over into memory.
+    pub(crate) following: tokio::sync::Mutex<()>,
     pub(crate) keys: Keys,
     /// The certificate that is shown.
     pub(crate) shown: Arc<Shown>,
@@ -107,6 +109,8 @@ impl Shared {
 
     /// Takes over into memory what the database says of an agent.
     pub(crate) async fn follow(&self, id: AgentId) -> Result<(), StoreError> {
+        // One at a time: a later look is never undone by an earlier one.
+        let _turn = self.following.lock().await;
         let agent = self.store.read(move |tx| agents::get(tx, id)).await?;
         self.agents.follow(id, agent.as_ref());
         Ok(())

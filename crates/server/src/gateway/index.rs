@@ -301,15 +301,17 @@ impl Inner {
 
     fn put(&mut self, resident: &Resident) {
         if let Some(place) = self.by_id.get(&resident.id).copied()
-            && let Some(mut slot) = self.at(place).map(|slot| slot.clone_secrets())
+            && let Some(slot) = self.at(place)
         {
-            for secret in slot.drain(..) {
+            let before = slot.clone_secrets();
+            slot.renew(resident);
+            let after = slot.clone_secrets();
+            for secret in before {
                 self.by_secret.remove(&secret);
             }
-            if let Some(slot) = self.at(place) {
-                slot.renew(resident);
+            for secret in after {
+                self.by_secret.insert(secret, place);
             }
-            self.know(resident, place);
             return;
         }
         let slot = Some(Slot::new(resident));
@@ -376,8 +378,18 @@ impl Slot {
         }
     }
 
-    /// Takes over what the database says, and forgets what memory assumed.
+    /// Takes over what the database says. Of the same enrolment memory may know more than that
+    /// look at the database, but not whether another replica found it to be two.
     fn renew(&mut self, resident: &Resident) {
+        if self.secret == resident.secret {
+            if resident.state == AgentState::Cloned {
+                self.state = AgentState::Cloned;
+            }
+            self.is_pending |= resident.has_open_orders;
+            self.marks = self.marks.wrapping_add(1);
+            self.wake();
+            return;
+        }
         let bell = self.waiting.take();
         let marks = self.marks.wrapping_add(1);
         let last_seen = self.last_seen.max(resident.last_seen);
@@ -448,6 +460,61 @@ mod tests {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
+    #[test]
+    fn a_late_look_at_the_database_does_not_undo_what_was_heard_since() {
+        let (index, mut ids) = (Index::default(), IdGen::new([6; 32]));
+        let born = Timestamp::from_micros(0);
+        let session = || handover_model::SessionId::mint(&mut IdGen::new([1; 32]), born);
+        let look = Resident {
+            key: AgentKey::from_i64(1),
+            id: AgentId::mint(&mut ids, born),
+            state: AgentState::Present,
+            secret: Digest::of(b"secret"),
+            secret_before: None,
+            machine: Digest::of(b"machine"),
+            session: None,
+            session_before: None,
+            acknowledged: 0,
+            state_digest: None,
+            last_seen: born,
+            has_open_orders: false,
+        };
+        index.lock().put(&look);
+        let now = Now { wall: born, mono: Duration::ZERO };
+        let request = SyncRequest {
+            session: session(),
+            number: 1,
+            machine: look.machine,
+            agent_version: "1.0.0".parse().unwrap(),
+            state: None,
+            place: None,
+            order_keys: 1,
+            ca: 1,
+            reports: Vec::new(),
+            wait: handover_model::Millis(0),
+        };
+        let visit = index.visit(&look.secret, &request, now, 100).unwrap().unwrap();
+        index.settle(
+            &visit,
+            &Settled {
+                state: AgentState::Present,
+                acknowledged: 7,
+                state_digest: Some(Digest::of(b"state")),
+                is_pending: false,
+            },
+        );
+        index.lock().put(&look);
+        let visit = index.visit(&look.secret, &request, now, 100).unwrap().unwrap();
+        assert_eq!((visit.acknowledged, visit.is_unsaved), (7, false));
+        let cloned = Resident { state: AgentState::Cloned, ..look.clone() };
+        index.lock().put(&cloned);
+        let visit = index.visit(&look.secret, &request, now, 100).unwrap().unwrap();
+        assert_eq!(visit.state, AgentState::Cloned);
+        let enrolled = Resident { secret: Digest::of(b"another"), ..look.clone() };
+        index.lock().put(&enrolled);
+        assert!(!index.knows(&look.secret) && index.knows(&enrolled.secret));
     }
 
     #[test]
