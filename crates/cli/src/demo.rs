@@ -6,6 +6,7 @@ mod attackers;
 mod catalogue;
 mod chapters;
 mod clients;
+mod control;
 mod file_server;
 mod host;
 mod processes;
@@ -67,7 +68,9 @@ fn try_run(args: &DemoArgs) -> anyhow::Result<bool> {
         (None, None) => anyhow::bail!("there is no directory to work in"),
     };
     let mut stage = Stage::set(&directory, stop)?;
-    say("Handover: five hosts, good and bad releases, and an attacker, on this machine.");
+    say(
+        "Handover: a control plane, five hosts, good and bad releases, and an attacker, on this machine.",
+    );
     say(&format!("Everything lies in {}.", directory.display()));
 
     let told = tell(&mut stage);
@@ -100,6 +103,7 @@ fn try_run(args: &DemoArgs) -> anyhow::Result<bool> {
 fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     chapters::repository(stage)?;
     let old = attackers::keep_copy(stage, "yesterday")?;
+    chapters::control_plane(stage)?;
     chapters::hosts(stage)?;
     chapters::good(stage)?;
     chapters::ill(stage)?;
@@ -107,6 +111,7 @@ fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     attackers::attackers(stage, &old)?;
     chapters::crashing(stage)?;
     chapters::agents(stage)?;
+    chapters::killed(stage)?;
     let dead: Vec<String> = stage.hosts.iter_mut().flat_map(host::Host::dead_launchers).collect();
     stage.story.check(
         "all ten launchers are the ones that were started",
@@ -142,18 +147,21 @@ fn invite(stage: &Stage) -> anyhow::Result<()> {
     let agent = format!("{} --root {}", agent.display(), host.root().display());
     let handover = stage.programs.path("handover");
     let repository = stage.publisher.repository();
+    let desk = stage.control()?.desk();
     say("");
     say("It all goes on running. In another terminal, try:");
+    say(&format!("  export XDG_CONFIG_HOME={}", desk.display()));
+    let handover = handover.display();
     for (what, command) in [
+        ("who is there", format!("{handover} agent list")),
+        ("why a host is where it is", format!("{handover} agent explain {} web", host.name)),
+        ("everything that happens, live", format!("{handover} watch")),
+        ("go back, by order", format!("{handover} agent rollback {} --component web", host.name)),
         ("what runs, and its proof", format!("{agent} status")),
-        ("why it does not move", format!("{agent} explain web")),
         ("go back by hand, without a network", format!("{agent} rollback web")),
         ("who answers", format!("curl http://127.0.0.1:{}/", host.port)),
-        (
-            "what is published",
-            format!("{} release list {}", handover.display(), repository.display()),
-        ),
-        ("what a host follows", format!("$EDITOR {}/policy.yaml", host.root().display())),
+        ("what is published", format!("{handover} release list {}", repository.display())),
+        ("what a host allows", format!("$EDITOR {}/policy.yaml", host.root().display())),
     ] {
         say(&format!("  # {what}"));
         say(&format!("  {command}"));

@@ -7,7 +7,8 @@ use anyhow::{Context, ensure};
 
 use super::catalogue;
 use super::clients::{Tally, request};
-use super::host::{Following, Host};
+use super::control::Control;
+use super::host::{Host, Joining};
 use super::stage::Stage;
 use super::story::{command, tell};
 
@@ -15,6 +16,11 @@ use super::story::{command, tell};
 const HOSTS: [&str; 5] = ["host-1", "host-2", "host-3", "host-4", "host-5"];
 /// A note that visitors leave before anything goes wrong.
 const NOTE: &str = "do not lose me";
+/// Exit codes of commands, as docs/exit-codes.md has them.
+const DONE: i32 = 0;
+const FAILED: i32 = 1;
+const REFUSED: i32 = 3;
+const REVERTED: i32 = 4;
 /// Long enough for any update here, on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -50,23 +56,50 @@ pub(super) fn repository(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Five hosts install the first release.
-pub(super) fn hosts(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.story.chapter("Five hosts follow it");
-    let (url, trusted_root) = (stage.server.url(), stage.publisher.first_root());
+/// A server on an empty directory, and an operator.
+pub(super) fn control_plane(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.story.chapter("A control plane that can sign no release");
+    let url = stage.server.url();
     tell(&format!(
-        "Each is a directory with an agent, a launcher for it, and a launcher for the service. \
-         They know one thing in advance: the first root. The repository is plain files at {url}."
+        "It starts on an empty directory. The repository stays where it is, plain files at {url}: \
+         the control plane says when, and the keyholders say what."
     ));
-    command("handover-agent init --repository … --trusted-root root.json --name host-1");
-    let following = Following { url: &url, trusted_root: &trusted_root };
-    for name in HOSTS {
+    command("handover server --data … --repository …    handover login hol1_…");
+    let handover = stage.programs.path("handover");
+    let control = Control::start(&handover, stage.directory(), &url)?;
+    stage.story.check("it listens, and the operator is logged in", Ok(control.url()));
+    stage.control = Some(control);
+    Ok(())
+}
+
+/// Five hosts enrol and install the first release.
+pub(super) fn hosts(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.story.chapter("Five hosts enrol");
+    tell(
+        "Each is a directory with an agent, a launcher for it, and a launcher for the service. \
+         A token enrols one host, once; it carries what the host shall trust.",
+    );
+    command("handover token create --bind site=demo    handover-agent enroll hoe1_…");
+    let (url, trusted_root) = (stage.server.url(), stage.publisher.first_root());
+    let tokens = stage.control()?.tokens(HOSTS.len())?;
+    ensure!(tokens.len() == HOSTS.len(), "{} tokens were made", tokens.len());
+    for (name, token) in HOSTS.into_iter().zip(&tokens) {
         let directory = stage.directory().join("hosts");
-        let mut host = Host::set_up(name, &directory, &stage.programs, &following)?;
+        let joining = Joining { token, repository: &url, trusted_root: &trusted_root };
+        let mut host = Host::enrol(name, &directory, &stage.programs, &joining)?;
         host.switch_on(&stage.logs())?;
         stage.hosts.push(host);
     }
-    stage.expect_everywhere("the agent installed web 1.0.0 by itself", PATIENCE, |host| {
+    let again = stage.hosts[0].command(&["enroll", "--again", &tokens[1]])?;
+    stage.story.check(
+        "a token that was used enrols nobody else",
+        match again.status.code() {
+            Some(REFUSED) => Ok(String::new()),
+            _ => Err(format!("{}: {}{}", again.status, again.out, again.err)),
+        },
+    );
+    order(stage, "web", "1.0.0", DONE)?;
+    stage.expect_everywhere("the agent installed web 1.0.0", PATIENCE, |host| {
         host.prove("web", "1.0.0")?;
         let answer = host.ask()?;
         ensure!(answer.version == "1.0.0", "{} answers {}", host.name, answer.version);
@@ -95,6 +128,7 @@ pub(super) fn good(stage: &mut Stage) -> anyhow::Result<()> {
         visits.insert(host.port, host.ask()?.visits);
     }
     publish(stage, "1.1.0")?;
+    order(stage, "web", "1.1.0", DONE)?;
     stage.expect_everywhere("1.1.0 is committed and answers", PATIENCE, |host| {
         settled(host, "1.1.0")
     })?;
@@ -113,6 +147,7 @@ pub(super) fn ill(stage: &mut Stage) -> anyhow::Result<()> {
     stage.story.chapter("1.2.0 starts, and fails its health check");
     stage.tally();
     publish(stage, "1.2.0")?;
+    order(stage, "web", "1.2.0", REVERTED)?;
     stage.expect_everywhere("1.2.0 is in quarantine", PATIENCE, |host| {
         let why = quarantined(host, "1.2.0")?;
         Ok(why)
@@ -130,6 +165,7 @@ pub(super) fn hanging(stage: &mut Stage) -> anyhow::Result<()> {
     );
     stage.tally();
     publish(stage, "1.3.0")?;
+    order(stage, "web", "1.3.0", FAILED)?;
     stage.expect_everywhere("the hanging installer was started, and ended", PATIENCE, |host| {
         let explained = host.command(&["explain", "web"])?;
         let text = format!("{}{}", explained.out, explained.err);
@@ -151,6 +187,7 @@ pub(super) fn crashing(stage: &mut Stage) -> anyhow::Result<()> {
     tell("The hour is five seconds here, and return_within one minute.");
     stage.tally();
     publish(stage, "1.4.0")?;
+    give(stage, "1.4.0")?;
     stage.expect_everywhere(
         "1.4.0 is committed, on a migrated copy of the state",
         PATIENCE,
@@ -172,6 +209,12 @@ pub(super) fn crashing(stage: &mut Stage) -> anyhow::Result<()> {
         ensure!(answer.notes == [NOTE], "{} has notes {:?}", host.name, answer.notes);
         Ok("schema 1, the note is there".to_owned())
     })?;
+    let seen = stage.expect(PATIENCE, |stage| {
+        let said = stage.control()?.command(&["agent", "explain", HOSTS[0], "web"])?;
+        ensure!(said.out.contains("quarantine"), "{}{}", said.out, said.err);
+        Ok(said.out.lines().next().unwrap_or_default().to_owned())
+    })?;
+    stage.story.check("the control plane knows why", seen);
     let tally = stage.tally();
     tell(&format!(
         "While it crashed, {} of {} requests failed: the price of a crash, and not of an update.",
@@ -192,6 +235,7 @@ pub(super) fn agents(stage: &mut Stage) -> anyhow::Result<()> {
     stage.tally();
     let content = catalogue::agent(&stage.programs, "0.2.0", 1)?;
     stage.publisher.release("handover-agent", "agent-0.2.0", &content)?;
+    order(stage, "handover-agent", "0.2.0", DONE)?;
     stage.expect_everywhere("handover-agent 0.2.0 is committed and runs", PATIENCE, |host| {
         let pid = host.prove("handover-agent", "0.2.0")?;
         ensure!(!before.contains(&pid), "{}: the old process runs", host.name);
@@ -202,13 +246,58 @@ pub(super) fn agents(stage: &mut Stage) -> anyhow::Result<()> {
         "the service was not touched: the same processes serve",
         if still { Ok(String::new()) } else { Err("a process changed".to_owned()) },
     );
-    stage.expect_everywhere("the new agents follow", PATIENCE, |host| {
+    stage.expect_everywhere("the new agents are at work", PATIENCE, |host| {
         let status = host.status()?;
         let runs = status["components"].as_array().context("status lists no components")?;
         let well = runs.iter().all(|component| component["state"] == "running");
         ensure!(well, "{}: {status}", host.name);
         Ok("status: everything runs, proved by digest".to_owned())
     })?;
+    no_failure(stage)
+}
+
+/// The control plane is killed while orders are carried out.
+pub(super) fn killed(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.story.chapter("The control plane is killed in mid-update");
+    stage.tally();
+    publish(stage, "1.5.0")?;
+    give(stage, "1.5.0")?;
+    let begun = stage.expect(PATIENCE, |stage| {
+        let states = stage.control()?.orders_to("1.5.0")?;
+        ensure!(states.iter().any(|state| state == "running"), "none runs: {states:?}");
+        Ok(states.join(", "))
+    })?;
+    command("kill -9 …");
+    stage.control_mut()?.kill()?;
+    stage.story.check("SIGKILL while its orders stood at", begun);
+    stage.expect_everywhere("without it, the hosts finish what was ordered", PATIENCE, |host| {
+        settled(host, "1.5.0")
+    })?;
+    stage.control_mut()?.switch_on()?;
+    let learned = stage.expect(PATIENCE, |stage| {
+        let states = stage.control()?.orders_to("1.5.0")?;
+        let is_well = states.len() == HOSTS.len() && states.iter().all(|state| state == "done");
+        ensure!(is_well, "its orders stand at {states:?}");
+        Ok("five orders, all proved done".to_owned())
+    })?;
+    stage.story.check("started again, it learns how they ended", learned);
+    let twice = stage.hosts.iter().map(|host| host.runs_to("web", "1.5.0"));
+    let runs = twice.collect::<anyhow::Result<Vec<_>>>()?;
+    stage.story.check(
+        "no order was carried out twice",
+        match runs.iter().all(|count| *count == 1) {
+            true => Ok("one run on each host".to_owned()),
+            false => Err(format!("runs on the hosts: {runs:?}")),
+        },
+    );
+    let audit = stage.control()?.command(&["audit", "verify"])?;
+    stage.story.check(
+        "the audit trail is whole",
+        match audit.status.success() {
+            true => Ok(audit.out.lines().next().unwrap_or_default().to_owned()),
+            false => Err(format!("{}{}", audit.out, audit.err)),
+        },
+    );
     no_failure(stage)
 }
 
@@ -225,6 +314,33 @@ fn publish(stage: &mut Stage, version: &str) -> anyhow::Result<()> {
         &format!("web {version} is signed by two of three, and published"),
         Ok(String::new()),
     );
+    Ok(())
+}
+
+/// Orders a version on every host, and watches to the end. The command's exit code must say how
+/// it went.
+fn order(stage: &mut Stage, component: &str, version: &str, code: i32) -> anyhow::Result<()> {
+    command(&format!("handover agent update host-1 … --component {component} --to {version}"));
+    let ended = stage.control()?.update(&HOSTS, component, version, &[])?;
+    let how = match code {
+        DONE => "done, as five hosts prove",
+        REVERTED => "tried, and taken back",
+        _failed => "failed, and the old version never stopped",
+    };
+    let found = if ended.status.code() == Some(code) {
+        Ok(format!("exit code {code}"))
+    } else {
+        Err(format!("{}: {}{}", ended.status, ended.out, ended.err))
+    };
+    stage.story.check(&format!("the order's end is told as it was: {how}"), found);
+    Ok(())
+}
+
+/// Orders a version of the service on every host, without waiting.
+fn give(stage: &mut Stage, version: &str) -> anyhow::Result<()> {
+    command(&format!("handover agent update host-1 … --component web --to {version} --no-wait"));
+    let ended = stage.control()?.update(&HOSTS, "web", version, &["--no-wait"])?;
+    ensure!(ended.status.success(), "the order was not taken: {}{}", ended.out, ended.err);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::catalogue::Programs;
 use super::clients::{Answer, ask};
-use super::processes::{Daemon, Ended, run, run_well};
+use super::processes::{Daemon, Ended, run};
 use super::publisher::{put, text};
 
 /// One host of the demo.
@@ -28,35 +28,38 @@ pub(super) struct Host {
     launchers: Vec<Daemon>,
 }
 
-/// What the agent is told to follow.
+/// What the agent is told once, at its enrolment.
 #[derive(Debug)]
-pub(super) struct Following<'a> {
-    /// The repository's base address.
-    pub(super) url: &'a str,
-    /// The root that was brought by another way.
+pub(super) struct Joining<'a> {
+    /// The token, which works once.
+    pub(super) token: &'a str,
+    /// The repository's base address, for what this host's own policy says.
+    pub(super) repository: &'a str,
+    /// The root that was brought by another way than the control plane.
     pub(super) trusted_root: &'a Path,
 }
 
 impl Host {
-    /// Sets a host up to follow a repository: what a person would do, once.
-    pub(super) fn set_up(
+    /// Sets a host up and enrols it: what a person would do, once.
+    pub(super) fn enrol(
         name: &str,
         directory: &Path,
         programs: &Programs,
-        following: &Following<'_>,
+        joining: &Joining<'_>,
     ) -> anyhow::Result<Self> {
         let root = directory.join(name);
         let agent = programs.path("handover-agent");
-        let mut words = vec!["--root", text(&root)?, "init", "--name", name];
-        words.extend(["--repository", following.url]);
-        words.extend(["--trusted-root", text(following.trusted_root)?]);
-        run_well(&agent, &words)?;
+        let words = ["--root", text(&root)?, "enroll", "--name", name, "--trusted-root"];
+        let words = [&words[..], &[text(joining.trusted_root)?]].concat();
+        let ended = run(&agent, &words, &[("HANDOVER_TOKEN", joining.token)])?;
+        ensure!(ended.status.success(), "{name} could not enrol: {}{}", ended.out, ended.err);
         let host =
             Self { name: name.to_owned(), port: free_port()?, root, agent, launchers: Vec::new() };
+        let url = joining.repository;
         let policy = include_str!("policy.yaml")
             .replace("@NAME@", name)
-            .replace("@URL@", following.url)
-            .replace("@HOST@", following.url.trim_start_matches("http://"))
+            .replace("@URL@", url)
+            .replace("@HOST@", url.trim_start_matches("http://"))
             .replace("@PORT@", &host.port.to_string())
             .replace("@ROOT@", text(&host.root)?);
         put(&host.root.join("policy.yaml"), policy.as_bytes(), 0o644)?;
@@ -106,6 +109,19 @@ impl Host {
         Ok(SlotsStore::new(self.layout(component)?.slots()).load()?)
     }
 
+    /// How many runs on this host had a version as their goal.
+    pub(super) fn runs_to(&self, component: &str, version: &str) -> anyhow::Result<usize> {
+        let runs = self.layout(component)?.runs();
+        let mut count = 0;
+        for run in fs::read_dir(&runs).with_context(|| format!("could not list {runs}"))? {
+            let order = fs::read(run?.path().join("order.json"));
+            let order: Option<Value> =
+                order.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            count += usize::from(order.is_some_and(|order| order["to"]["version"] == version));
+        }
+        Ok(count)
+    }
+
     fn layout(&self, component: &str) -> anyhow::Result<Layout> {
         let root = Utf8PathBuf::from(text(&self.root)?);
         Ok(Layout::new(root, component.parse()?))
@@ -152,7 +168,7 @@ impl Host {
 
 /// A port that nobody listens on. Somebody may take it before the launcher does; the launcher
 /// then says so.
-fn free_port() -> anyhow::Result<u16> {
+pub(super) fn free_port() -> anyhow::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
     Ok(listener.local_addr()?.port())
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -44,16 +44,6 @@ pub(super) fn run(
         .with_context(|| format!("could not run {}", program.display()))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Ended { status: output.status, out: text(&output.stdout), err: text(&output.stderr) })
-}
-
-/// Runs a program that must succeed.
-pub(super) fn run_well(program: &Path, arguments: &[&str]) -> anyhow::Result<Ended> {
-    let ended = run(program, arguments, &[])?;
-    if !ended.status.success() {
-        let name = program.file_name().unwrap_or_default().to_string_lossy();
-        bail!("{name} {}: {}\n{}{}", arguments.join(" "), ended.status, ended.out, ended.err);
-    }
-    Ok(ended)
 }
 
 /// A program that goes on running, its output in a file. Dropped: asked to end, then killed.
@@ -102,6 +92,13 @@ impl Daemon {
     /// Whether it still runs.
     pub(super) fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Kills it, and waits for its end.
+    pub(super) fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().with_context(|| format!("could not kill {}", self.name))?;
+        self.child.wait().with_context(|| format!("{} did not end", self.name))?;
+        Ok(())
     }
 
     /// Asks it to end.

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 
 use super::catalogue::Programs;
 use super::clients::{Clients, Tally};
+use super::control::Control;
 use super::file_server::FileServer;
 use super::host::{Host, processes_under};
 use super::publisher::Publisher;
@@ -28,6 +29,7 @@ pub(super) struct Stage {
     pub(super) programs: Programs,
     pub(super) publisher: Publisher,
     pub(super) server: FileServer,
+    pub(super) control: Option<Control>,
     pub(super) hosts: Vec<Host>,
     pub(super) clients: Option<Clients>,
     directory: PathBuf,
@@ -57,6 +59,7 @@ impl Stage {
             programs,
             publisher,
             server,
+            control: None,
             hosts: Vec::new(),
             clients: None,
             directory: directory.to_owned(),
@@ -72,6 +75,16 @@ impl Stage {
     /// Where programs that go on running write what they say.
     pub(super) fn logs(&self) -> PathBuf {
         self.directory.join("logs")
+    }
+
+    /// The control plane.
+    pub(super) fn control(&self) -> anyhow::Result<&Control> {
+        self.control.as_ref().context("there is no control plane yet")
+    }
+
+    /// The control plane, to be killed or started.
+    pub(super) fn control_mut(&mut self) -> anyhow::Result<&mut Control> {
+        self.control.as_mut().context("there is no control plane yet")
     }
 
     /// Starts the clients.
@@ -114,6 +127,24 @@ impl Stage {
         }
     }
 
+    /// Waits until `look` is content, at most `deadline`: with what it saw, or what it misses.
+    pub(super) fn expect(
+        &self,
+        deadline: Duration,
+        look: impl Fn(&Self) -> anyhow::Result<String>,
+    ) -> anyhow::Result<Result<String, String>> {
+        let until = self.clock.now().mono + deadline;
+        loop {
+            match look(self) {
+                Ok(seen) => return Ok(Ok(seen)),
+                Err(missing) if self.clock.now().mono >= until => {
+                    return Ok(Err(format!("not within {deadline:?}: {missing:#}")));
+                }
+                Err(_not_yet) => self.rest(GLANCE)?,
+            }
+        }
+    }
+
     /// Waits for a length of time, unless the demo is asked to stop.
     pub(super) fn rest(&self, length: Duration) -> anyhow::Result<()> {
         anyhow::ensure!(!self.stop.wait(length), Stopped);
@@ -128,11 +159,15 @@ impl Stage {
         }
         let started: usize = 2 * self.hosts.len();
         self.hosts.clear();
+        // Last: agents that still have something to say can say it.
+        self.control = None;
         let until = self.clock.now().mono + ENDING;
         loop {
             let left = processes_under(&self.directory);
             if left.is_empty() {
-                return Ok(format!("{started} launchers and all that they started have ended"));
+                return Ok(format!(
+                    "{started} launchers, all that they started, and the server have ended"
+                ));
             }
             if self.clock.now().mono >= until {
                 end_by_force(&left);
