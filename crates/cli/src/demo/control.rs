@@ -52,18 +52,29 @@ impl Control {
             server: None,
         };
         control.switch_on()?;
-        let said = fs::read_to_string(&control.log).context("the server's log")?;
-        let token = said
-            .split_whitespace()
-            .find(|word| word.starts_with(LOGIN))
-            .context("the server showed no login token at its first start")?;
+        let token = control.first_token()?;
         let logged_in = run(
             &control.handover,
             &["login"],
-            &[("HANDOVER_LOGIN_TOKEN", token), ("XDG_CONFIG_HOME", text(&control.desk)?)],
+            &[("HANDOVER_LOGIN_TOKEN", &token), ("XDG_CONFIG_HOME", text(&control.desk)?)],
         )?;
         ensure!(logged_in.status.success(), "login: {}{}", logged_in.out, logged_in.err);
         Ok(control)
+    }
+
+    /// The token that the server shows once, at its first start.
+    fn first_token(&self) -> anyhow::Result<String> {
+        let clock = Clock::start();
+        loop {
+            let said = fs::read_to_string(&self.log).context("the server's log")?;
+            let whole = said.lines().filter(|_| said.ends_with('\n'));
+            let token = whole.flat_map(str::split_whitespace).find(|word| word.starts_with(LOGIN));
+            if let Some(token) = token {
+                return Ok(token.to_owned());
+            }
+            ensure!(clock.now().mono < PATIENCE, "the server showed no login token");
+            std::thread::park_timeout(GLANCE);
+        }
     }
 
     /// Starts the server, and waits until it answers.
