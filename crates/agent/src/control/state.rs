@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use handover_engine::choose::Choice;
+use handover_engine::slots::guard_runs;
 use handover_model::wire::{ComponentState, HostState, Outlook as Ahead, Proof, QuarantinedState};
 use handover_model::{ComponentName, ComponentPolicy, HostPolicy, Labels, Mode, Slots, Timestamp};
 
@@ -194,4 +195,13 @@ fn facts() -> Labels {
     }
     pairs.retain(|key, value| Labels::new(BTreeMap::from([(key.clone(), value.clone())])).is_ok());
     Labels::new(pairs).unwrap_or_default()
+}
+/// Whether the launcher of some component may go back by itself: a trial or a guard runs. What
+/// can't be read changes nothing here; the state report says so.
+pub(super) fn is_unsettled(agent: &Agent) -> bool {
+    let names = agent.home.present().unwrap_or_default();
+    names
+        .iter()
+        .filter_map(|name| agent.home.slots(name).ok())
+        .any(|slots| slots.trial.is_some() || slots.current.as_ref().is_some_and(guard_runs))
 }

@@ -21,7 +21,7 @@ use super::enrolment::{machine, own_version};
 use super::identity::{ControlFiles, Identity};
 use super::perform;
 use super::standing::{Silence, Standing};
-use super::state::{Outlooks, look};
+use super::state::{Outlooks, is_unsettled, look};
 use crate::agent::Agent;
 use crate::backoff::{jitter, plan_return};
 use crate::call::CallError;
@@ -37,6 +37,9 @@ const LONGEST: Duration = Duration::from_mins(10);
 const GATHER: Duration = Duration::from_millis(100);
 /// How often the whole state is looked at while an order is worked on.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long a request is held open while the host may change by itself: a trial or a guard runs,
+/// and the launcher goes back without asking anybody.
+const UNSETTLED_WAIT: Millis = Millis(2_000);
 /// An answer that came sooner was not held open.
 const HELD: Duration = Duration::from_secs(1);
 /// How often the standing is written while nothing changes.
@@ -58,6 +61,7 @@ pub(super) struct Sync {
     standing: Standing,
     kept_at: Option<Duration>,
     looked_at: Option<Duration>,
+    is_unsettled: bool,
     outlooks: Outlooks,
     worker: Option<JoinHandle<()>>,
     failures: u32,
@@ -133,6 +137,7 @@ impl Sync {
             standing,
             kept_at: None,
             looked_at: None,
+            is_unsettled: false,
             outlooks: Outlooks::default(),
             worker: None,
             failures: 0,
@@ -184,7 +189,11 @@ impl Sync {
             ca: self.ca.number,
             reports,
             // While something is under way its news must not wait behind an open poll.
-            wait: Millis(if idle { LONGEST_WAIT } else { 0 }),
+            wait: match (idle, self.is_unsettled) {
+                (false, _) => Millis(0),
+                (true, true) => UNSETTLED_WAIT,
+                (true, false) => Millis(LONGEST_WAIT),
+            },
         })
     }
 
@@ -289,6 +298,7 @@ impl Sync {
             return;
         }
         self.looked_at = Some(now.mono);
+        self.is_unsettled = is_unsettled(agent);
         let told =
             look(agent, &mut self.outlooks).and_then(|state| self.desk.tell_state(state, now.wall));
         if let Err(error) = told {
