@@ -96,7 +96,9 @@ impl Premises {
         let (started, started_in) = timed(|| {
             let mut child = command.spawn().context("could not start handover server")?;
             let is_there = wait_until(Duration::from_mins(1), || {
-                TcpStream::connect(address).is_ok() || matches!(child.try_wait(), Ok(Some(_)))
+                // The first start makes the keys while it listens already, and all at once.
+                let listens = TcpStream::connect(address).is_ok() && self.roots().is_ok();
+                listens || matches!(child.try_wait(), Ok(Some(_)))
             });
             let ended = child.try_wait()?;
             ensure!(is_there && ended.is_none(), "the server does not listen: {ended:?}");
