@@ -81,7 +81,7 @@ pub(crate) fn measure(programs: &Path, scale: u32) -> anyhow::Result<Vec<Row>> {
     rows.extend(check_ins::measure(&ground, &large)?);
     rows.extend(memory::measure(&ground, &few, &large)?);
     rows.push(orders::measure(&ground, &few)?);
-    rows.push(postgres::measure(&ground, &few)?);
+    rows.push(postgres::measure(&ground, &large)?);
     rows.extend(starting::measure(&ground, &empty, &large)?);
     rows.push(enrolments::measure(&ground, &few)?);
     rows.push(agent::measure(&ground)?);

@@ -163,7 +163,8 @@ fn polled(ground: &Ground, plane: &Plane, peer: &Peer) -> anyhow::Result<Vec<Row
 fn after_a_kill(ground: &Ground, premises: &Premises, plane: Plane) -> anyhow::Result<Row> {
     let load = Load::start(
         plane.target(),
-        &[plane.pid()],
+        // Whoever dies meanwhile has no figures.
+        &[],
         Task::CheckIns(CheckIns {
             agents: ground.sizes.fleet,
             connections: ground.sizes.connections,

@@ -44,11 +44,14 @@ pub(super) fn measure(
 
 /// Resident memory after check-ins of all agents.
 fn warmed(ground: &Ground, plane: &Plane, agents: u32) -> anyhow::Result<u64> {
-    let lasting = ground.sizes.lasting;
+    // The same number at the same rate for both fleets: each agent of the small one stays below
+    // what one agent may ask, and each of the large one comes.
+    let rate = ground.sizes.few * 8;
+    let lasting = Duration::from_secs(u64::from(ground.sizes.fleet / rate) + 1);
     let task = Task::CheckIns(CheckIns {
         agents,
         connections: CONNECTIONS.min(agents),
-        rate: None,
+        rate: Some(rate),
         warm_up: Duration::ZERO,
         lasting,
         is_to_break: false,

@@ -20,9 +20,9 @@ pub(super) fn measure(ground: &Ground, few: &Premises) -> anyhow::Result<Row> {
     let plane = few.start()?;
     // What nobody can avoid twice: a request with one durable write behind it, with nobody else.
     let alone = Task::CheckIns(CheckIns {
-        agents: 1,
+        agents: 50.min(ground.sizes.few),
         connections: 1,
-        rate: Some(50),
+        rate: Some(50.min(ground.sizes.few)),
         warm_up: Duration::from_millis(200),
         lasting: Duration::from_secs(2),
         is_to_break: false,

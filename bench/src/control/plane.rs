@@ -85,6 +85,7 @@ impl Premises {
         let listen = format!("127.0.0.1:{}", self.port);
         command.args(["server", "--name", "localhost", "--listen", &listen, "--data"]);
         command.arg(self.data()?).env("HANDOVER_LOG", "warn");
+        command.arg("--first-token").arg(self.directory.path().join("first-token"));
         if let Some(database) = &self.database {
             command.args(["--database", database]);
         }

@@ -13,7 +13,7 @@ use crate::load::{CheckIns, Outcome, Task};
 use crate::table::{Row, times, us};
 
 /// Check-ins on PostgreSQL, beside SQLite with as many connections in the same minutes.
-pub(super) fn measure(ground: &Ground, few: &Premises) -> anyhow::Result<Row> {
+pub(super) fn measure(ground: &Ground, large: &Premises) -> anyhow::Result<Row> {
     let what = "persisted check-ins over TLS, PostgreSQL: a second, processor time of the server \
                 and of PostgreSQL for each";
     let Some(cluster) = Postgres::start(&[]) else {
@@ -24,7 +24,7 @@ pub(super) fn measure(ground: &Ground, few: &Premises) -> anyhow::Result<Row> {
     premises.populate(ground.sizes.postgres)?;
     let pid = fs::read_to_string(cluster.directory().join("data/postmaster.pid"))?;
     let postmaster = pid.lines().next().context("no pid")?.trim().parse()?;
-    let (plane, peer) = (premises.start()?, few.start()?);
+    let (plane, peer) = (premises.start()?, large.start()?);
     let task = |agents: u32, share: f64| {
         Task::CheckIns(CheckIns {
             agents,
@@ -41,7 +41,7 @@ pub(super) fn measure(ground: &Ground, few: &Premises) -> anyhow::Result<Row> {
         let agents = ground.sizes.postgres;
         server.push(Load::run(plane.target(), &[plane.pid()], task(agents, share))?);
         database.push(Load::run(plane.target(), &[postmaster], task(agents, share))?);
-        theirs.push(Load::run(peer.target(), &[peer.pid()], task(ground.sizes.few, share))?);
+        theirs.push(Load::run(peer.target(), &[peer.pid()], task(agents, share))?);
     }
     let (both, theirs) = (middle(&server), middle(&theirs));
     let all: Vec<&Outcome> = server.iter().chain(&database).collect();

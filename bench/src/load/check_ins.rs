@@ -60,12 +60,7 @@ pub(super) async fn run(
         phase.set(Phase::Measured);
         tokio::time::sleep(job.lasting).await;
         phase.set(Phase::Over);
-        // Whoever dies meanwhile has no figures.
-        if job.is_to_break {
-            Ok((begun.watch.elapsed(), Duration::ZERO))
-        } else {
-            meter.end(&begun)
-        }
+        meter.end(&begun)
     });
     let (elapsed, cpu) = measured.await?;
     let mut outcome = Outcome { elapsed, cpu, ..Outcome::default() };
