@@ -132,10 +132,25 @@ impl Turn<'_> {
     }
 
     /// Holds the request open until there is something to say, the time is over, or the server
-    /// stops.
+    /// stops. A mark may come after what it tells of was fetched already; then there is nothing,
+    /// and the request stays open: an agent that is answered early and empty would stay away.
     async fn wait(&mut self, request: &SyncRequest, longest: Duration) -> Result<(), Problem> {
-        let Some(bell) = self.state.agents.bell(&self.visit) else { return Ok(()) };
         let mut end = std::pin::pin!(tokio::time::sleep(longest));
+        while self.rings(end.as_mut()).await {
+            let request = SyncRequest { reports: Vec::new(), ..request.clone() };
+            self.outcome = exchange::run(self.state, &self.visit, &request).await?;
+            if self.has_something_to_say() {
+                break;
+            }
+            // Not looked for again until there is another mark, or it is time to repeat.
+            self.state.agents.told(&self.visit, self.state.now().mono);
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to look for; not when the wait is over.
+    async fn rings(&mut self, mut end: std::pin::Pin<&mut tokio::time::Sleep>) -> bool {
+        let Some(bell) = self.state.agents.bell(&self.visit) else { return false };
         let rung = loop {
             let mut ring = std::pin::pin!(bell.notified());
             // Registered before the look, so that no ring falls between the two.
@@ -157,11 +172,7 @@ impl Turn<'_> {
         };
         drop(bell);
         self.state.agents.unbell(&self.visit);
-        if rung {
-            let request = SyncRequest { reports: Vec::new(), ..request.clone() };
-            self.outcome = exchange::run(self.state, &self.visit, &request).await?;
-        }
-        Ok(())
+        rung
     }
 
     fn answer(self, request: &SyncRequest) -> Result<SyncAnswer, Problem> {
