@@ -69,11 +69,17 @@ pub fn explain(known: &Known<'_>) -> Explanation {
 }
 
 /// The version that the component could be expected at: what an open order names, else the newest
-/// of its channel that is not revoked, else what it has.
+/// of its channel that is not revoked, else what was ordered last and not taken back by a person,
+/// else what it has.
 fn wanted(known: &Known<'_>) -> Option<Version> {
-    let ordered = known.orders.iter().filter(|order| !order.state.is_final()).find_map(ordered);
+    let open = known.orders.iter().filter(|order| !order.state.is_final()).find_map(ordered);
     let newest = || known.beforehand.newest_offered();
-    ordered.or_else(newest).or_else(|| known.beforehand.current().cloned())
+    let last = || {
+        let last = known.orders.iter().find(|order| moves(order))?;
+        let was_tried = last.state == OrderState::Done || went_wrong(last.state);
+        ordered(last).filter(|_| was_tried)
+    };
+    open.or_else(newest).or_else(last).or_else(|| known.beforehand.current().cloned())
 }
 
 /// The version that an order names.

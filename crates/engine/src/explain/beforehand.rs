@@ -121,7 +121,10 @@ impl<'a> Beforehand<'a> {
     /// # Errors
     /// Why the host would refuse it.
     pub fn check_update(&self, to: Option<&Version>) -> Result<Vec<Version>, Refusal> {
-        let Some(offers) = self.offers else { return self.check_pins(to).map(|()| Vec::new()) };
+        let Some(offers) = self.offers else {
+            self.check_pins(to)?;
+            return to.map_or(Ok(()), |to| self.check_quarantine(to)).map(|()| Vec::new());
+        };
         if !self.reported {
             return self.check_offered(offers, to).map(|()| Vec::new());
         }

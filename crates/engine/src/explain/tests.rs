@@ -313,3 +313,19 @@ fn a_retired_or_cloned_agent_is_explained_by_that_before_all_else() {
     let cloned = Known { membership: Membership::Cloned, ..site.known() };
     assert_eq!(explain(&cloned).code, "agent-cloned");
 }
+
+#[test]
+fn a_return_by_itself_is_explained_where_the_repository_is_not_known() {
+    let mut site = Site::with(|state| {
+        let release = release_of("1.1.0");
+        state.quarantine =
+            vec![QuarantinedState { release, reason: "it crashed".to_owned(), at: when(5) }];
+    });
+    site.orders = vec![an_order("1.1.0", OrderState::Done)];
+    let known =
+        Known { beforehand: Beforehand { offers: None, ..site.beforehand() }, ..site.known() };
+    let told = explain(&known);
+    assert_eq!(told.code, "quarantined");
+    assert!(told.sentence.contains("and not at 1.1.0"), "{}", told.sentence);
+    assert!(told.sentence.contains("it crashed"), "{}", told.sentence);
+}
