@@ -252,8 +252,8 @@ impl<'s> Host<'s> {
 
     /// How the host stands, each component with the proof that it runs.
     fn state(&self) -> HostState {
-        let named = self.components.keys().chain(self.pins.keys());
-        let names: std::collections::BTreeSet<_> = named.collect();
+        let known = self.components.keys().chain(self.pins.keys());
+        let names: std::collections::BTreeSet<_> = known.collect();
         let component = |name: &&ComponentName| {
             let current = self.components.get(*name);
             let proof = current.map(|release| {

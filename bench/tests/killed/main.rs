@@ -88,7 +88,7 @@ impl Site {
     }
 
     /// A moment before the next look.
-    fn breathe(&self) {
+    fn breathe() {
         thread::park_timeout(Duration::from_millis(10));
     }
 

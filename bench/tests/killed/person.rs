@@ -117,7 +117,7 @@ impl<'s> Person<'s> {
                     self.connected = None;
                     self.site.cut.fetch_add(1, Ordering::SeqCst);
                     assert!(!self.site.is_over(), "{path} was never answered: {error}");
-                    self.site.breathe();
+                    Site::breathe();
                 }
                 Err(error) => panic!("{path}: {error}"),
             }
@@ -126,13 +126,12 @@ impl<'s> Person<'s> {
 
     fn try_once(&mut self, call: Call) -> Result<Reply, CallError> {
         let clock: Arc<dyn Clock> = Arc::new(self.site.clock);
-        let fetcher = match self.connected.take() {
-            Some(fetcher) => fetcher,
-            None => {
-                let roots = roots_of(&fetch_ca(&self.site.url, &clock)?);
-                let options = Options { roots, ..Options::default() };
-                Fetcher::with(&self.site.url, &options, clock)?
-            }
+        let fetcher = if let Some(fetcher) = self.connected.take() {
+            fetcher
+        } else {
+            let roots = roots_of(&fetch_ca(&self.site.url, &clock)?);
+            let options = Options { roots, ..Options::default() };
+            Fetcher::with(&self.site.url, &options, clock)?
         };
         let reply = fetcher.call(call.with_bearer(&self.login.secret))?;
         self.connected = Some(fetcher);

@@ -284,17 +284,19 @@ pub(super) fn killed(stage: &mut Stage) -> anyhow::Result<()> {
     let runs = twice.collect::<anyhow::Result<Vec<_>>>()?;
     stage.story.check(
         "no order was carried out twice",
-        match runs.iter().all(|count| *count == 1) {
-            true => Ok("one run on each host".to_owned()),
-            false => Err(format!("runs on the hosts: {runs:?}")),
+        if runs.iter().all(|count| *count == 1) {
+            Ok("one run on each host".to_owned())
+        } else {
+            Err(format!("runs on the hosts: {runs:?}"))
         },
     );
     let audit = stage.control()?.command(&["audit", "verify"])?;
     stage.story.check(
         "the audit trail is whole",
-        match audit.status.success() {
-            true => Ok(audit.out.lines().next().unwrap_or_default().to_owned()),
-            false => Err(format!("{}{}", audit.out, audit.err)),
+        if audit.status.success() {
+            Ok(audit.out.lines().next().unwrap_or_default().to_owned())
+        } else {
+            Err(format!("{}{}", audit.out, audit.err))
         },
     );
     no_failure(stage)

@@ -163,13 +163,23 @@ fn any_stage() -> impl Strategy<Value = OrderStage> {
 
 /// How far along a state is; nothing ever gets less.
 fn rank(state: OrderState) -> u8 {
+    if state.is_final() {
+        return 5;
+    }
     match state {
         OrderState::Pending => 0,
         OrderState::HandedOut => 1,
         OrderState::Accepted => 2,
         OrderState::Cancelling => 3,
-        OrderState::Running => 4,
-        _ended => 5,
+        OrderState::Running
+        | OrderState::Done
+        | OrderState::Failed
+        | OrderState::Reverted
+        | OrderState::Refused
+        | OrderState::Cancelled
+        | OrderState::Expired
+        | OrderState::Superseded
+        | OrderState::Voided => 4,
     }
 }
 
