@@ -61,13 +61,14 @@ pub(crate) struct Shelf {
 }
 
 impl Library {
-    /// For a server with this configuration.
+    /// For a server with this configuration, which no other one runs with.
     pub(crate) fn new(config: &Config) -> Self {
         let place = match &config.repository {
             None => Place::Directory(config.data.join("repository")),
             Some(Repository::Directory(path)) => Place::Directory(public_of(path)),
             Some(Repository::Url(url)) => Place::Elsewhere(url.trim_end_matches('/').to_owned()),
         };
+        stage::forget_cut_off(&config.data);
         Self {
             place,
             data: config.data.clone(),

@@ -1,12 +1,53 @@
 //! Publishing: verified as a host would verify it, swapped in at once, or not at all.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
 use handover_model::Digest;
+use rustix::fs::{CWD, FileType, Mode};
 use serde_json::json;
 
 use crate::repository::Repository;
 use crate::site::Site;
 
 const PUBLISH: &str = "/api/v1/repository/publish";
+
+/// A publication that is held up where it reads the version floors.
+struct Held {
+    floors: Utf8PathBuf,
+    bytes: Vec<u8>,
+    pipe: Option<File>,
+}
+
+impl Held {
+    /// Holds the next one up.
+    fn publication(site: &Site) -> Self {
+        let floors = site.data.join("repository-floors.json");
+        let bytes = std::fs::read(&floors).unwrap();
+        std::fs::rename(&floors, floors.with_extension("kept")).unwrap();
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(CWD, floors.as_std_path(), FileType::Fifo, mode, 0).unwrap();
+        Self { floors, bytes, pipe: None }
+    }
+
+    /// Waits until one is held up.
+    async fn begun(mut self) -> Self {
+        let floors = self.floors.clone();
+        // Opening a pipe waits for its reader.
+        let open = tokio::task::spawn_blocking(move || File::create(floors).unwrap());
+        let limit = Duration::from_secs(10);
+        self.pipe = Some(tokio::time::timeout(limit, open).await.unwrap().unwrap());
+        std::fs::rename(self.floors.with_extension("kept"), &self.floors).unwrap();
+        self
+    }
+
+    /// Lets it go on.
+    fn go_on(self) {
+        self.pipe.unwrap().write_all(&self.bytes).unwrap();
+    }
+}
 
 fn staging(path: &str) -> String {
     format!("/api/v1/repository/staging/{path}")
@@ -79,6 +120,70 @@ async fn an_old_repository_a_changed_package_and_a_missing_one_are_refused() {
     assert_eq!(site.admin.post(PUBLISH, &json!({})).await.code(), "repository.refused");
     site.admin.send("PUT", &staging(package), &[], bytes).await.good();
     site.admin.post(PUBLISH, &json!({})).await.good();
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn metadata_that_verification_did_not_read_never_goes_live() {
+    let site = Site::new().await;
+    let mut ours = Repository::new(1, site.now());
+    ours.offer("web", "1.0.0", 1, |_| {});
+    ours.publish(&site).await;
+    let theirs = Repository::new(2, site.now()).published.roots[&1].clone();
+    let names = ["1.root.json", "3.root.json", "99.component-web.json", "targets.json"];
+    for (strange, sequence) in names.into_iter().zip(2..) {
+        ours.offer("web", &format!("1.{sequence}.0"), sequence, |_| {});
+        for (path, bytes) in ours.files() {
+            site.admin.send("PUT", &staging(&path), &[], &bytes).await.good();
+        }
+        let path = staging(&format!("metadata/{strange}"));
+        site.admin.send("PUT", &path, &[], &theirs).await.good();
+        let refused = site.admin.post(PUBLISH, &json!({})).await;
+        assert_eq!(refused.code(), "repository.refused", "{strange}");
+        assert!(refused.text().contains(strange), "it is named: {}", refused.text());
+        site.admin.post(PUBLISH, &json!({})).await.good();
+        let served = site.admin.get(&format!("/repository/metadata/{strange}")).await;
+        assert_ne!(served.body, theirs, "{strange} was never checked");
+    }
+    let root = site.admin.get("/repository/metadata/1.root.json").await;
+    assert_eq!(Digest::of(&root.body), ours.root());
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_staged_during_a_publication_waits_for_the_next_one() {
+    let site = Site::new().await;
+    let mut repository = Repository::new(1, site.now());
+    repository.offer("web", "1.0.0", 1, |_| {});
+    repository.publish(&site).await;
+    repository.offer("web", "1.1.0", 2, |_| {});
+    repository.stage(&site).await;
+    let held = Held::publication(&site);
+    let admin = site.admin.clone();
+    let publishing = tokio::spawn(async move { admin.post(PUBLISH, &json!({})).await });
+    let held = held.begun().await;
+    let admin = site.admin.clone();
+    let late = staging("targets/web/late");
+    let staged = tokio::spawn(async move { admin.send("PUT", &late, &[], b"late").await });
+    // It has arrived whole when it lies aside, or was let in.
+    let arrived = || {
+        let aside = |name: &str| name.starts_with('.') && !name.starts_with("..");
+        let mut entries = site.data.join("staging").read_dir_utf8().unwrap().flatten();
+        entries.any(|entry| {
+            aside(entry.file_name()) && entry.metadata().is_ok_and(|facts| facts.len() == 4)
+        })
+    };
+    let waited = async {
+        while !arrived() && !staged.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waited).await.unwrap();
+    held.go_on();
+    publishing.await.unwrap().good();
+    staged.await.unwrap().good();
+    let kept = std::fs::read(site.data.join("staging/targets/web/late")).unwrap();
+    assert_eq!(kept, b"late", "what was answered 200 is there");
     site.stop().await;
 }
 

@@ -10,17 +10,20 @@ use camino::{Utf8Path, Utf8PathBuf};
 use handover_model::api::{PublishRequest, Published};
 use handover_model::{Digest, Timestamp};
 use handover_store::{audit, events};
-use handover_trust::{Catalog, Limits, Refreshed, TargetCheck, TargetFacts};
+use handover_trust::{Catalog, Limits, TargetCheck, TargetFacts};
 use http::StatusCode;
 use serde_json::json;
 
 use super::super::body::OrNothing;
 use super::super::call::Call;
 use super::super::{answer, once};
-use super::read::{self, Layers, ReadError};
+use super::read::{self, Layers, ReadError, Reading};
 use super::stage::elsewhere;
 use crate::problem::{Chain, Code};
 use crate::{Problem, files};
+
+/// Staging's number among the layers: it hides what is live.
+const STAGED: usize = 0;
 
 /// Publishes what was staged.
 pub(in super::super) async fn publish(
@@ -80,18 +83,24 @@ fn swap_in(
     let floors = read::floors(data).map_err(|error| refused(&error))?;
     let layers = Layers(&[&staging, live]);
     let verified = read::verify(&layers, &root, &floors, now);
-    let (refreshed, unverified) = verified.map_err(|error| refused(&error))?;
-    if let Some(error) = unverified.first() {
+    let reading = verified.map_err(|error| refused(&error))?;
+    if let Some(error) = reading.refused.first() {
         return Err(refused(error));
     }
+    let names = verified_names(&staging, &root, &reading)?;
+    let refreshed = &reading.refreshed;
     check_targets(&refreshed.catalog, &staging, live)?;
-    let files = move_in(&refreshed, &staging, live).map_err(|error| Problem::internal(&error))?;
+    let moved = move_in(&refreshed.catalog, names, &staging, live);
+    let files = moved.map_err(|error| Problem::internal(&error))?;
     if files::read(&read::root_path(data)).ok().flatten().is_none() {
         files::write(&read::root_path(data), &root, 0o644)
             .map_err(|error| Problem::internal(&error))?;
     }
     read::keep_floors(data, &refreshed.floors).map_err(|error| Problem::internal(&error))?;
-    let _emptied = std::fs::remove_dir_all(&staging);
+    // What is still on its way into staging lies beside these two.
+    for part in ["metadata", "targets"] {
+        let _emptied = std::fs::remove_dir_all(staging.join(part));
+    }
     Ok(Published {
         root: version_of(live, "root"),
         timestamp: version_of(live, "timestamp"),
@@ -186,16 +195,73 @@ fn check_content(path: &Utf8Path, wanted: &TargetFacts) -> Result<(), Problem> {
     }
 }
 
+/// The staged metadata that verification read, which alone may go live. What a newer version took
+/// the place of, and roles that nothing delegates to, stay out; any other name is refused and
+/// taken out of staging: a host could meet it later, when nobody checks it any more.
+fn verified_names(
+    staging: &Utf8Path,
+    root: &[u8],
+    reading: &Reading,
+) -> Result<Vec<String>, Problem> {
+    let metadata = staging.join("metadata");
+    let entries = metadata.read_dir_utf8().map_err(|error| Problem::internal(&error))?;
+    let (mut names, mut strange) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let name = entry.map_err(|error| Problem::internal(&error))?.file_name().to_owned();
+        // The walk begins behind the first root, so that it is never asked for.
+        let is_root = || {
+            let read = || files::read_up_to(&metadata.join(&name), Limits::default().root);
+            name == "1.root.json" && read().is_ok_and(|found| found.as_deref() == Some(root))
+        };
+        if reading.read.get(&name) == Some(&STAGED) || is_root() {
+            names.push(name);
+        } else if !is_history(&name, reading) {
+            strange.push(name);
+        }
+    }
+    if strange.is_empty() {
+        return Ok(names);
+    }
+    for name in &strange {
+        files::remove(&metadata.join(name)).map_err(|error| Problem::internal(&error))?;
+    }
+    strange.sort();
+    let detail = format!(
+        "nothing was published: no host that is up to date would read metadata/{} now; taken out \
+         of staging: publish without, or stage again together with what leads there",
+        strange.join(", metadata/")
+    );
+    Err(Problem::new(Code::RepositoryRefused, detail))
+}
+
+/// Whether a file that verification did not read is of a role's older version, or of a role that
+/// is not delegated any more.
+fn is_history(name: &str, reading: &Reading) -> bool {
+    let Some((version, role)) = versioned(name) else { return false };
+    let component = role.strip_prefix("component-").and_then(|name| name.parse().ok());
+    let is_older = || {
+        let mut read = reading.read.keys().filter_map(|name| versioned(name));
+        role != "root" && read.any(|(newer, other)| other == role && newer > version)
+    };
+    component.is_some_and(|component| reading.unspoken.contains(&component)) || is_older()
+}
+
+/// `7.targets.json` as version and role.
+fn versioned(name: &str) -> Option<(u64, &str)> {
+    let (version, role) = name.strip_suffix(".json")?.split_once('.')?;
+    Some((version.parse().ok()?, role))
+}
+
 /// Moves files in: packages, then metadata, the timestamp last. Each is named by its content or
 /// its version, so that nobody sees a mixture.
 fn move_in(
-    refreshed: &Refreshed,
+    catalog: &Catalog,
+    mut names: Vec<String>,
     staging: &Utf8Path,
     live: &Utf8Path,
 ) -> Result<u32, files::FileError> {
     let mut moved = 0;
-    let targets: BTreeSet<_> =
-        offered(&refreshed.catalog).map(|target| target.served_as.clone()).collect();
+    let targets: BTreeSet<_> = offered(catalog).map(|target| target.served_as.clone()).collect();
     for served_as in targets {
         let path = Utf8PathBuf::from("targets").join(served_as);
         if staging.join(&path).is_file() {
@@ -203,10 +269,6 @@ fn move_in(
             moved += 1;
         }
     }
-    let mut names: Vec<String> = match staging.join("metadata").read_dir_utf8() {
-        Ok(entries) => entries.flatten().map(|entry| entry.file_name().to_owned()).collect(),
-        Err(_vanished) => Vec::new(),
-    };
     let rank = |name: &str| match name {
         "timestamp.json" => 2,
         _ if name.ends_with(".root.json") => 1,

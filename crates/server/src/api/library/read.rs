@@ -1,7 +1,7 @@
 //! Reading a repository's directory as a host would: from the pinned root, over every version
 //! floor, component by component.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use handover_model::{ComponentName, Digest, Timestamp};
@@ -41,24 +41,25 @@ fn shared(source: VerifyError) -> ReadError {
 pub(super) struct Layers<'a>(pub(super) &'a [&'a Utf8Path]);
 
 impl Layers<'_> {
-    fn answer(&self, want: &Want) -> Result<Answer, FileError> {
-        for layer in self.0 {
+    /// The file, and which directory it came from.
+    fn answer(&self, want: &Want) -> Result<(Answer, Option<usize>), FileError> {
+        for (number, layer) in self.0.iter().enumerate() {
             let path = layer.join("metadata").join(&want.name);
             match std::fs::metadata(&path) {
-                Ok(facts) if facts.len() > want.max_bytes => return Ok(Answer::TooLong),
+                Ok(facts) if facts.len() > want.max_bytes => return Ok((Answer::TooLong, None)),
                 Ok(_) => {}
                 Err(_absent) => continue,
             }
             if let Some(bytes) = files::read_up_to(&path, want.max_bytes)? {
-                return Ok(Answer::Bytes(bytes));
+                return Ok((Answer::Bytes(bytes), Some(number)));
             }
         }
-        Ok(Answer::NotFound)
+        Ok((Answer::NotFound, None))
     }
 
     /// Every component that some file speaks for.
     fn components(&self) -> Vec<ComponentName> {
-        let mut found = std::collections::BTreeSet::new();
+        let mut found = BTreeSet::new();
         for layer in self.0 {
             let Ok(entries) = layer.join("metadata").read_dir_utf8() else { continue };
             for entry in entries.flatten() {
@@ -73,6 +74,18 @@ impl Layers<'_> {
     }
 }
 
+/// What a verification found.
+pub(super) struct Reading {
+    /// What is offered, and the floors.
+    pub(super) refreshed: Refreshed,
+    /// What is wrong with single components.
+    pub(super) refused: Vec<ReadError>,
+    /// Every metadata file that was read and believed, with the number of its layer.
+    pub(super) read: BTreeMap<String, usize>,
+    /// Components that files speak for although nothing delegates to them: hosts never look.
+    pub(super) unspoken: BTreeSet<ComponentName>,
+}
+
 /// Everything that could be verified, component by component; or the first thing that is wrong
 /// with what they share.
 pub(super) fn verify(
@@ -80,20 +93,22 @@ pub(super) fn verify(
     pinned_root: &[u8],
     floors: &VersionFloors,
     now: Timestamp,
-) -> Result<(Refreshed, Vec<ReadError>), ReadError> {
+) -> Result<Reading, ReadError> {
     let mut goals = layers.components();
-    let mut refused = Vec::new();
+    let (mut refused, mut unspoken) = (Vec::new(), BTreeSet::new());
     loop {
         let mut culprit = None;
         match verify_for(layers, pinned_root, floors, &goals, now, &mut culprit) {
-            Ok(refreshed) => return Ok((refreshed, refused)),
+            Ok((refreshed, read)) => return Ok(Reading { refreshed, refused, read, unspoken }),
             Err(ReadError::Verify { source, .. }) => {
                 let Some(component) = culprit else {
                     return Err(ReadError::Verify { component: None, source });
                 };
                 goals.retain(|goal| *goal != component);
                 // A file of a component that is not delegated any more speaks for nobody.
-                if !matches!(*source, VerifyError::UnknownRole { .. }) {
+                if matches!(*source, VerifyError::UnknownRole { .. }) {
+                    unspoken.insert(component);
+                } else {
                     refused.push(ReadError::Verify { component: Some(component), source });
                 }
             }
@@ -109,8 +124,9 @@ fn verify_for(
     goals: &[ComponentName],
     now: Timestamp,
     culprit: &mut Option<ComponentName>,
-) -> Result<Refreshed, ReadError> {
+) -> Result<(Refreshed, BTreeMap<String, usize>), ReadError> {
     let failed = shared;
+    let mut read = BTreeMap::new();
     let memory = Memory {
         pinned_root: pinned_root.to_vec(),
         floors: floors.clone(),
@@ -122,14 +138,15 @@ fn verify_for(
     loop {
         match refresh.poll() {
             Poll::Fetch(want) => {
-                let answer = layers.answer(&want)?;
+                let (answer, layer) = layers.answer(&want)?;
                 if let Err(source) = refresh.feed(answer) {
                     *culprit = refresh.pursued().cloned();
                     return Err(failed(source));
                 }
+                read.extend(layer.map(|layer| (want.name, layer)));
             }
             Poll::Save(_) => {}
-            Poll::Done => return refresh.finish().map_err(failed),
+            Poll::Done => return Ok((refresh.finish().map_err(failed)?, read)),
         }
     }
 }
@@ -146,7 +163,7 @@ pub(super) fn reload(directory: &Utf8Path, data: &Utf8Path, held: &Shelf, now: T
     let verified =
         floors(data).and_then(|floors| verify(&Layers(&[directory]), &pinned, &floors, now));
     match verified {
-        Ok((refreshed, refused)) => {
+        Ok(Reading { refreshed, refused, .. }) => {
             let problem = refused.first().map(|error| Chain(error).to_string());
             if let Err(error) = keep_floors(data, &refreshed.floors) {
                 return with(Chain(&error).to_string());

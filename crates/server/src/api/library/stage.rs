@@ -1,7 +1,7 @@
 //! `PUT /repository/staging/{path}`: files on their way into the repository. They are streamed to
 //! disk, bounded, and hashed; nothing of them is believed before a publication.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 
@@ -41,23 +41,16 @@ pub(in super::super) async fn stage(
     let target = staging.join(&path);
     let aside = staging.join(format!(".{}", call.state.mint(OrderId::mint)));
     let (pieces, taken) = mpsc::channel::<Bytes>(4);
-    let writing = tokio::task::spawn_blocking({
-        let (aside, path) = (aside.clone(), path.clone());
-        move || write(taken, &aside, &path, limit)
-    });
+    let writing = tokio::task::spawn_blocking(move || write(taken, Aside(aside), &path, limit));
     let sent = forward(&call, body, pieces).await;
     let written = writing.await.map_err(|panicked| Problem::internal(&panicked))?;
-    let (staged, whole) = match (sent, written) {
+    let (staged, aside) = match (sent, written) {
         (Ok(()), Ok(written)) => written,
-        (Err(problem), _) | (Ok(()), Err(problem)) => {
-            let _gone = std::fs::remove_file(&aside);
-            return Err(problem);
-        }
+        (Err(problem), _) | (Ok(()), Err(problem)) => return Err(problem),
     };
-    finish(&whole, &aside, &target).map_err(|error| {
-        let _gone = std::fs::remove_file(&aside);
-        Problem::internal(&error)
-    })?;
+    // A publication under way neither takes it in unverified nor clears it away.
+    let _turn = call.state.library.busy.lock().await;
+    finish(&aside.0, &target).map_err(|error| Problem::internal(&error))?;
     answer::json(&staged)
 }
 
@@ -125,17 +118,34 @@ async fn forward(call: &Call, mut body: Body, pieces: mpsc::Sender<Bytes>) -> Re
     }
 }
 
+/// Takes away what was on its way when the server was last cut off.
+pub(super) fn forget_cut_off(data: &Utf8Path) {
+    let Ok(entries) = data.join("staging").read_dir_utf8() else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().starts_with('.')) {
+        let _gone = std::fs::remove_file(entry.path());
+    }
+}
+
+/// A file on its way. It goes with whoever waits for it, unless it was renamed.
+struct Aside(Utf8PathBuf);
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.0);
+    }
+}
+
 fn write(
     mut taken: mpsc::Receiver<Bytes>,
-    aside: &Utf8Path,
+    aside: Aside,
     path: &str,
     limit: u64,
-) -> Result<(Staged, File), Problem> {
+) -> Result<(Staged, Aside), Problem> {
     let failed = |error: std::io::Error| full_or(&error);
-    if let Some(parent) = aside.parent() {
+    if let Some(parent) = aside.0.parent() {
         files::make_private_dir(parent).map_err(|error| Problem::internal(&error))?;
     }
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(aside);
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&aside.0);
     let mut file = file.map_err(failed)?;
     let (mut hasher, mut length, mut head) = (Hasher::default(), 0_u64, Vec::new());
     while let Some(piece) = taken.blocking_recv() {
@@ -151,7 +161,7 @@ fn write(
     }
     refuse_private_key(&head)?;
     file.sync_all().map_err(failed)?;
-    Ok((Staged { path: path.to_owned(), length, digest: hasher.finish() }, file))
+    Ok((Staged { path: path.to_owned(), length, digest: hasher.finish() }, aside))
 }
 
 /// A signing key has no business here: whoever holds this server must not be able to sign.
@@ -174,7 +184,7 @@ fn full_or(error: &std::io::Error) -> Problem {
     Problem::internal(error)
 }
 
-fn finish(_whole: &File, aside: &Utf8Path, target: &Utf8Path) -> Result<(), files::FileError> {
+fn finish(aside: &Utf8Path, target: &Utf8Path) -> Result<(), files::FileError> {
     let parent: Utf8PathBuf = target.parent().map(Utf8Path::to_owned).unwrap_or_default();
     files::make_dirs(&parent)?;
     files::rename(aside, target)
