@@ -50,7 +50,7 @@ pub(crate) fn mount(routes: Routes) -> Routes {
         .mount(get.clone(), "/api/v1/releases", releases::list)
         .mount(get.clone(), "/api/v1/releases/{component}", releases::show)
         .mount(get.clone(), "/api/v1/releases/{component}/graph", releases::graph)
-        .mount(post, "/api/v1/repository/publish", library::publish)
+        .mount_with(Bounds::Patient, post, "/api/v1/repository/publish", library::publish)
         .mount(get.clone(), "/api/v1/inventory", insight::inventory)
         .mount(get.clone(), "/api/v1/audit", audit::list)
         .mount(get.clone(), "/api/v1/audit/checkpoints", audit::checkpoints)

@@ -28,6 +28,9 @@ pub(crate) struct Routes {
 pub(crate) enum Bounds {
     /// The configured limits.
     Ordinary,
+    /// The configured limits of a body, and no other time limit: what takes as long as files are
+    /// large.
+    Patient,
     /// No body limit and no time limit but the connection's own: uploads, which bound themselves.
     Upload,
 }
@@ -69,7 +72,9 @@ impl Routes {
             return self;
         };
         let body = match bounds {
-            Bounds::Ordinary => DefaultBodyLimit::max(self.state.config.limits.body_bytes),
+            Bounds::Ordinary | Bounds::Patient => {
+                DefaultBodyLimit::max(self.state.config.limits.body_bytes)
+            }
             Bounds::Upload => DefaultBodyLimit::disable(),
         };
         let guard = Guard { state: self.state.clone(), access, bounds };
@@ -122,8 +127,9 @@ async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Re
         Err(problem) => return problem.into_response(),
     }
     let served = next.run(Request::from_parts(parts, body));
-    if guard.bounds == Bounds::Upload {
-        return served.await;
+    match guard.bounds {
+        Bounds::Patient | Bounds::Upload => return served.await,
+        Bounds::Ordinary => {}
     }
     let limit = guard.state.config.limits.request;
     tokio::time::timeout(limit, served).await.unwrap_or_else(|_elapsed| {

@@ -56,7 +56,12 @@ impl<T: DeserializeOwned + Default> FromRequest<AppState> for OrNothing<T> {
 async fn read(request: Request, state: &AppState) -> Result<(Bytes, bool), Problem> {
     let is_json = is_json(request.headers());
     let limit = state.config.limits.body_bytes;
-    let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+    let patience = state.config.limits.body;
+    let bytes = tokio::time::timeout(patience, Bytes::from_request(request, state));
+    let bytes = bytes
+        .await
+        .map_err(|_elapsed| Problem::new(Code::Slow, "the body stopped arriving; send it again"))?;
+    let bytes = bytes.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             let detail = format!("a body may have {limit} bytes; packages go to the repository");
             return Problem::new(Code::TooLarge, detail);

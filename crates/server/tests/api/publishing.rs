@@ -8,6 +8,7 @@ use camino::Utf8PathBuf;
 use handover_model::Digest;
 use rustix::fs::{CWD, FileType, Mode};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::repository::Repository;
 use crate::site::Site;
@@ -184,6 +185,43 @@ async fn what_is_staged_during_a_publication_waits_for_the_next_one() {
     staged.await.unwrap().good();
     let kept = std::fs::read(site.data.join("staging/targets/web/late")).unwrap();
     assert_eq!(kept, b"late", "what was answered 200 is there");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_publication_whose_caller_hangs_up_is_finished_audited_and_answered_later() {
+    let site = Site::new().await;
+    let mut repository = Repository::new(1, site.now());
+    repository.offer("web", "1.0.0", 1, |_| {});
+    repository.publish(&site).await;
+    repository.offer("web", "1.1.0", 2, |_| {});
+    repository.stage(&site).await;
+    let held = Held::publication(&site);
+    let key = ("idempotency-key", "publish-2");
+    let mut gone = site.admin.connect().await;
+    let headers = [("content-type", "application/json"), key];
+    let request = site.admin.head("POST", PUBLISH, &headers, 2);
+    gone.write_all(format!("{request}{{}}").as_bytes()).await.unwrap();
+    gone.flush().await.unwrap();
+    let held = held.begun().await;
+    gone.shutdown().await.unwrap();
+    // Once the server has closed too, it waits for this caller no more.
+    let mut rest = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(10), gone.read_to_end(&mut rest));
+    let _closed = closed.await.unwrap();
+    drop(gone);
+    held.go_on();
+    let swapped = async {
+        while site.data.join("staging/metadata").exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), swapped).await.unwrap();
+    let again = site.admin.json_with("POST", PUBLISH, &json!({}), &[key]).await.good();
+    assert_eq!(again["components"], json!(["web"]));
+    site.number().await;
+    let audit = site.admin.get("/api/v1/audit").await.text();
+    assert_eq!(audit.matches("repository.publish").count(), 2, "{audit}");
     site.stop().await;
 }
 

@@ -31,22 +31,33 @@ pub(in super::super) async fn publish(
     OrNothing { value: request, digest }: OrNothing<PublishRequest>,
 ) -> Result<Response, Problem> {
     call.query().done()?;
+    // A caller who hangs up, or is not waited for any more, takes nothing of it away.
+    let tasks = call.state.tasks.clone();
+    let published = tasks.spawn(async move { publish_whole(&call, &request, digest).await });
+    published.await.map_err(|panicked| Problem::internal(&panicked))?
+}
+
+/// Everything that a publication is: files, floors, audit row, event and the answer that is kept.
+async fn publish_whole(
+    call: &Call,
+    request: &PublishRequest,
+    digest: Digest,
+) -> Result<Response, Problem> {
     let library = &call.state.library;
     let directory = library.directory().ok_or_else(elsewhere)?.to_owned();
     let turn = library.busy.lock().await;
-    if let Some(done) = once::before(&call, digest).await? {
+    if let Some(done) = once::before(call, digest).await? {
         return Ok(answer::text(done.status, done.body));
     }
     let (data, now) = (call.state.config.data.clone(), call.now);
     let published = tokio::task::spawn_blocking({
-        let directory = directory.clone();
+        let (directory, request) = (directory.clone(), request.clone());
         move || swap_in(&directory, &data, &request, now)
     });
     let published = published.await.map_err(|panicked| Problem::internal(&panicked))??;
     library.reload(&directory, now).await;
-    drop(turn);
     let who = call.principal.who();
-    let done = once::act(&call, digest, StatusCode::OK, move |tx| {
+    let done = once::act(call, digest, StatusCode::OK, move |tx| {
         let data = json!({
             "root": published.root, "timestamp": published.timestamp, "files": published.files,
         });
@@ -65,6 +76,8 @@ pub(in super::super) async fn publish(
         Ok(published.clone())
     })
     .await?;
+    // Who repeats it waits until there is an answer to repeat.
+    drop(turn);
     Ok(answer::text(done.status, done.body))
 }
 
