@@ -210,19 +210,21 @@ pub(crate) fn two_part_paths<'a>(code: &[Token<'a>]) -> Vec<(&'a str, &'a str, u
     found
 }
 
-/// The names of functions that carry `#[test]`.
+/// The names of functions that carry `#[test]`, or a runtime's attribute of that name such as
+/// `#[tokio::test(…)]`.
 pub(crate) fn test_names(source: &str) -> Vec<&str> {
     let all = tokens(source);
-    let code: Vec<_> = all.iter().filter(|t| t.kind != Kind::Comment).collect();
+    let code: Vec<_> = all.iter().filter(|t| t.kind != Kind::Comment).map(|t| t.text).collect();
     let mut names = Vec::new();
     let mut marked = false;
     for (at, token) in code.iter().enumerate() {
-        let before = |back: usize| at.checked_sub(back).map_or("", |i| code[i].text);
-        if token.text == "]" && before(1) == "test" && before(2) == "[" && before(3) == "#" {
-            marked = true;
+        let before = |back: usize| at.checked_sub(back).map_or("", |i| code[i]);
+        if *token == "[" && before(1) == "#" {
+            let attribute = code[at + 1..].iter().take_while(|text| !matches!(**text, "]" | "("));
+            marked |= attribute.last() == Some(&"test");
         }
         if marked && before(1) == "fn" {
-            names.push(token.text);
+            names.push(*token);
             marked = false;
         }
     }
@@ -275,5 +277,8 @@ mod tests {
     fn only_functions_marked_as_tests_are_tests() {
         let source = "#[test] fn a_b() {} fn c() {} #[test] #[should_panic] fn d() {}";
         assert_eq!(test_names(source), ["a_b", "d"]);
+        let source =
+            "#[tokio::test(flavor = \"multi_thread\")] async fn e() {} #[cfg(test)] fn f() {}";
+        assert_eq!(test_names(source), ["e"]);
     }
 }
