@@ -188,7 +188,7 @@ fn after_a_kill(ground: &Ground, premises: &Premises, plane: Plane) -> anyhow::R
         found: format!("{missing} of {} agents' last ones", outcome.acknowledged.len()),
         aim: "0",
         is_met: Some(missing == 0 && !outcome.acknowledged.is_empty()),
-        beside: format!("{} were answered in that run", thousands(outcome.done.into())),
+        beside: format!("{} were answered after the warm-up", thousands(outcome.done.into())),
     })
 }
 
