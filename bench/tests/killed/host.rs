@@ -108,7 +108,7 @@ impl<'s> Host<'s> {
         let channel = BearerChannel::new(&identity, &ca, Arc::clone(&agent.clock)).expect("secret");
         let now = agent.now().wall;
         let session = SessionId::mint(&mut agent.ids, now);
-        let desk = Desk::open(&home, &identity, session).expect("a desk");
+        let desk = Desk::open(&home, &identity, session, agent.now().wall).expect("a desk");
         let (components, pins) = (BTreeMap::new(), BTreeMap::new());
         Some(Self {
             site,
@@ -143,7 +143,7 @@ impl<'s> Host<'s> {
             machine: machine(),
             agent_version: version("0.1.0"),
             state: self.desk.told_state(),
-            place: self.desk.ledger().highest,
+            place: self.desk.ledger().highest_of(self.identity.agent),
             order_keys: self.keys.number,
             ca: self.ca.number,
             wait: if idle { WAIT } else { Millis(0) },
@@ -209,7 +209,8 @@ impl<'s> Host<'s> {
 
     /// Carries one order out, as an agent would that has just started and knows its files alone.
     fn carry_one_out(&mut self) -> bool {
-        let opened = Desk::open(&self.agent.home, &self.identity, self.session);
+        let opened =
+            Desk::open(&self.agent.home, &self.identity, self.session, self.agent.now().wall);
         self.desk = opened.expect("the files read back");
         let Some(taken) = self.desk.ledger().open_orders().next().cloned() else { return false };
         let (order, now) = (taken.order.clone(), self.now());

@@ -83,7 +83,10 @@ pub(crate) fn run(args: &SelfUpdateArgs, desk: &Desk<'_>) -> Result<(), SelfUpda
     let graph = Graph::new(&offers, &view);
     let newest = graph.nodes().next_back().map_or(&current, |offer| &offer.facts.version);
     let here = offers.iter().find(|offer| offer.facts.version == current);
-    let sequence = here.map(|offer| offer.facts.sequence).max(floor.map(|floor| floor.sequence));
+    // The floor may be that of the release to come, when its arrival was cut: only a floor of what
+    // runs says where that stands.
+    let floor = floor.filter(|floor| floor.version == current).map(|floor| floor.sequence);
+    let sequence = here.map(|offer| offer.facts.sequence).or(floor);
     let from = From { version: current.clone(), sequence: sequence.unwrap_or(0) };
     if *newest <= current {
         let told = Told { newest: current.clone(), current, next: None, updated: false };

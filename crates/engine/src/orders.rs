@@ -7,9 +7,12 @@
 //! the ledger until it ended; an ending is never replaced. The ledger is durable before whatever
 //! it says is done.
 
+use std::collections::BTreeMap;
+
 use handover_model::wire::{Action, AgentOrder, OrderStage, Place};
 use handover_model::{
-    ErrorClass, FramedError, OrderId, ReleaseId, RunId, Timestamp, open_framed, seal_framed,
+    AgentId, ErrorClass, FramedError, OrderId, ReleaseId, RunId, Timestamp, open_framed,
+    seal_framed,
 };
 use handover_trust::Verified;
 use serde::{Deserialize, Serialize};
@@ -33,9 +36,11 @@ const REASON_KEPT: usize = 500;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OrderLedger {
-    /// The highest place of an order that was taken, whatever became of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub highest: Option<Place>,
+    /// The highest place of an order that was taken, whatever became of it, by the agent that
+    /// this host was then: one that enrols anew counts from the beginning, and one that comes back
+    /// goes on where it was.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub highest: BTreeMap<AgentId, Place>,
     /// The orders, by place.
     #[serde(default)]
     pub taken: Vec<Taken>,
@@ -196,6 +201,30 @@ impl OrderLedger {
         self.taken.iter().find(|taken| taken.order.id == order)
     }
 
+    /// The highest place that was taken as `agent`.
+    pub fn highest_of(&self, agent: AgentId) -> Option<Place> {
+        self.highest.get(&agent).copied()
+    }
+
+    /// The ledger of a host that is `agent` from now on: what it was ordered to do as another one
+    /// and has not begun, it does not begin any more. There is nobody to tell.
+    #[must_use]
+    pub fn turned_into(&self, agent: AgentId, now: Timestamp) -> Self {
+        let mut next = self.clone();
+        for taken in next.taken.iter_mut().filter(|taken| taken.order.agent != agent) {
+            if taken.stand == Stand::Accepted {
+                taken.stand = Stand::Ended(Ending::because(
+                    OrderStage::Cancelled,
+                    "order.agent-gone",
+                    "this host is another agent now",
+                    now,
+                ));
+            }
+            taken.told = taken.told || taken.has_ended();
+        }
+        next
+    }
+
     /// The orders that have not ended, by place.
     pub fn open_orders(&self) -> impl Iterator<Item = &Taken> {
         self.taken.iter().filter(|taken| !matches!(taken.stand, Stand::Ended(_)))
@@ -228,7 +257,9 @@ impl OrderLedger {
         if self.find(order.id).is_some() {
             return Reception::Known;
         }
-        if let Some(highest) = self.highest.filter(|highest| order.place <= *highest) {
+        if let Some(highest) =
+            self.highest_of(order.agent).filter(|highest| order.place <= *highest)
+        {
             let reason = format!(
                 "its number ({}, {}) is not above ({}, {}), which this host has taken: it is old, \
                  or it came out of order; order it again",
@@ -243,7 +274,7 @@ impl OrderLedger {
         }
         let stand = self.refused_at_once(order, now).map_or(Stand::Accepted, Stand::Ended);
         let mut next = self.clone();
-        next.highest = Some(order.place);
+        next.highest.insert(order.agent, order.place);
         next.cancelled.retain(|cancelled| *cancelled != order.id);
         let mut order = order.clone();
         order.reason = order.reason.map(|text| text.chars().take(REASON_KEPT).collect());
@@ -370,8 +401,11 @@ impl OrderLedger {
     #[must_use]
     pub fn paused(&self, order: OrderId) -> Self {
         self.with(order, |stand| match stand {
-            Stand::Running { since, starts: _, run: _, release: _ } => {
-                Stand::Running { since, starts: 0, run: None, release: None }
+            // A release that no run carries was decided on, and may be in place already: what is
+            // begun again must not decide anew.
+            Stand::Running { since, starts: _, run, release } => {
+                let release = release.filter(|_| run.is_none());
+                Stand::Running { since, starts: 0, run: None, release }
             }
             other @ (Stand::Accepted | Stand::Ended(_)) => other,
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use handover_model::api::{Permission, TokenState};
 use handover_model::wire::secret_digest;
-use handover_model::{Digest, TokenId};
+use handover_model::{Digest, Timestamp, TokenId};
 use handover_store::api_tokens;
 use http::{HeaderMap, header};
 
@@ -20,6 +20,8 @@ pub struct Principal {
     pub name: String,
     /// What it may.
     pub permissions: BTreeSet<Permission>,
+    /// When its time is over; it can make no token that lives longer.
+    pub expires: Option<Timestamp>,
 }
 
 impl Principal {
@@ -79,6 +81,7 @@ async fn find(state: &AppState, digest: Digest) -> Result<Option<Principal>, Pro
         token: info.id,
         name: info.name,
         permissions: info.permissions,
+        expires: info.expires,
     }))
 }
 

@@ -73,7 +73,12 @@ impl Desk {
     ///
     /// # Errors
     /// [`Failure`] for damaged files and a key that can't sign.
-    pub fn open(home: &Home, identity: &Identity, session: SessionId) -> Result<Self, Failure> {
+    pub fn open(
+        home: &Home,
+        identity: &Identity,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Self, Failure> {
         let files = ControlFiles::of(home);
         let key = identity.signing_key().ok_or_else(|| Failure::Refused {
             code: "control.key",
@@ -85,7 +90,8 @@ impl Desk {
         let bell = Bell::new().map_err(|source| Failure::Stream { act: "make a bell", source })?;
         Ok(Self {
             path: ledger_path(home),
-            ledger: Mutex::new(load_ledger(home)?),
+            // What another control plane ordered of this host is not begun for this one.
+            ledger: Mutex::new(load_ledger(home)?.turned_into(identity.agent, now)),
             outbox: Mutex::new(Outbox::open(&files, identity.agent, session, key)?),
             state: Mutex::new(None),
             telling: Mutex::new(()),

@@ -198,9 +198,12 @@ pub fn enrol(
     };
     let files = ControlFiles::of(&agent.home);
     super::desk::set_up(&agent.home)?;
+    // Kept together: an agent that runs may be about to write what another control plane said.
+    let alone = files.writing(agent)?.ok_or(Failure::Stopped)?;
     files.save_ca(&found.ca)?;
     files.save_order_keys(&keys)?;
     files.save_identity(&identity)?;
+    drop(alone);
     files.clear_begun()?;
     // What was said of the one before says nothing of this one.
     super::standing::Standing::default().keep(&files);

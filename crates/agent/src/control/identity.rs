@@ -13,9 +13,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::agent::Agent;
 use crate::fetch::{Roots, certificate_of_pem};
 use crate::home::Home;
 
+/// How often a lock that another holds for a moment is tried.
+const GLANCE: std::time::Duration = std::time::Duration::from_millis(20);
 /// The newest format of these files that this program reads and the one that it writes.
 pub const IDENTITY_FORMAT: u32 = 1;
 
@@ -122,6 +125,23 @@ impl ControlFiles {
     /// A file or directory in it.
     pub fn path(&self, name: &str) -> Utf8PathBuf {
         self.dir.join(name)
+    }
+
+    /// Waits until nobody else changes what these files say together, and holds them; `None` when
+    /// the end was asked for.
+    ///
+    /// # Errors
+    /// [`HostError::Io`].
+    pub fn writing(&self, agent: &Agent) -> Result<Option<disk::Lock>, HostError> {
+        disk::make_dir_mode(&self.dir, 0o700)?;
+        loop {
+            if let Some(lock) = disk::Lock::try_take(&self.path("writing.lock"))? {
+                return Ok(Some(lock));
+            }
+            if agent.wait(GLANCE) {
+                return Ok(None);
+            }
+        }
     }
 
     /// Who this host is; `None` where it never enrolled.

@@ -100,6 +100,14 @@ impl Outbox {
                 continue;
             };
             if let Some((file, bytes)) = read(&path)? {
+                if file.doc.0.pointer("/signed/agent").and_then(|id| id.as_str())
+                    != Some(agent.to_string().as_str())
+                {
+                    // Of whom this host was before: no control plane takes it from this one.
+                    tracing::info!(%path, "a report of another agent is forgotten");
+                    disk::remove_tree(&path)?;
+                    continue;
+                }
                 let entry = Entry { worth: file.worth, order: file.order, bytes };
                 waiting.insert(number, entry);
             } else {

@@ -294,9 +294,7 @@ fn update(
     to: Option<&Version>,
 ) -> Result<Got, Failure> {
     let mut policy = agent.policy()?;
-    let mut known =
-        Choices { added: vec![component.clone()], ..Choices::load(&agent.home.choices())? };
-    known.pins.clear();
+    let known = Choices { added: vec![component.clone()], ..Choices::load(&agent.home.choices())? };
     let listed = policy.components.iter().any(|each| each.name == *component);
     if !listed {
         // Only for this look: it is written down when there is something to install.

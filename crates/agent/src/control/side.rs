@@ -22,6 +22,8 @@ pub struct Side {
     session: SessionId,
     number: Arc<AtomicU64>,
     thread: Option<JoinHandle<Result<(), Failure>>>,
+    /// The identity that the thread is for.
+    talks_as: Option<Stamp>,
     /// The identity that the last thread was for, and when it may be tried again.
     ended: Option<(Option<Stamp>, Option<Duration>)>,
     lock: Option<disk::Lock>,
@@ -35,6 +37,7 @@ impl Side {
             session: SessionId::mint(&mut agent.ids, now),
             number: Arc::new(AtomicU64::new(0)),
             thread: None,
+            talks_as: None,
             ended: None,
             lock: None,
         }
@@ -57,7 +60,7 @@ impl Side {
                 }
                 Err(_panic) => Some(now.saturating_add(AGAIN)),
             };
-            self.ended = Some((stamp_of(&files), again));
+            self.ended = Some((self.talks_as, again));
         }
         let Some(stamp) = stamp_of(&files) else { return };
         let rests = self
@@ -72,7 +75,7 @@ impl Side {
             .name("control".to_owned())
             .spawn(move || talk(&home, &stop, session, &number));
         match spawned {
-            Ok(thread) => self.thread = Some(thread),
+            Ok(thread) => (self.thread, self.talks_as) = (Some(thread), Some(stamp)),
             Err(error) => tracing::error!(%error, "no thread for the control plane"),
         }
     }

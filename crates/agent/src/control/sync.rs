@@ -121,7 +121,7 @@ impl Sync {
         };
         let channel = BearerChannel::new(&identity, &ca, Arc::clone(&agent.clock));
         let Some(channel) = channel else { return Ok(None) };
-        let desk = Arc::new(Desk::open(&agent.home, &identity, session)?);
+        let desk = Arc::new(Desk::open(&agent.home, &identity, session, agent.now().wall)?);
         let mut standing = Standing::load(agent);
         standing.connected_since = None;
         Ok(Some(Self {
@@ -158,7 +158,14 @@ impl Sync {
             match self.channel.sync(&request) {
                 Ok(answer) => {
                     let took = agent.now().mono.saturating_sub(began);
+                    // An enrolment writes the same files: an answer to whom this host was before
+                    // must not be mixed into them.
+                    let Some(alone) = self.files.writing(agent)? else { continue };
+                    if !self.is_current() {
+                        break;
+                    }
                     self.answered(agent, &answer)?;
+                    drop(alone);
                     let busy = self.worker.is_some() || !self.desk.outbox().is_empty();
                     let length = plan_pause(&request, &answer, took, busy);
                     self.pause(agent, length);
@@ -184,7 +191,7 @@ impl Sync {
             machine: machine(),
             agent_version: own_version(),
             state: self.desk.told_state(),
-            place: self.desk.ledger().highest,
+            place: self.desk.ledger().highest_of(self.identity.agent),
             order_keys: self.keys.number,
             ca: self.ca.number,
             reports,

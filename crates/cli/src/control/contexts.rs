@@ -166,6 +166,11 @@ impl Contexts {
         }
     }
 
+    /// The repository root that a context has trusted since its first login.
+    pub(crate) fn root_of(&self, name: &str) -> Option<Digest> {
+        self.known.get(name).and_then(|context| context.trusted_root)
+    }
+
     /// Adds or replaces one and makes it current.
     pub(crate) fn put(&mut self, name: &str, context: Context) {
         self.known.insert(name.to_owned(), context);

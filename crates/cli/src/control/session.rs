@@ -91,10 +91,23 @@ pub(super) fn login(args: LoginArgs, desk: &Desk<'_>) -> Result<(), ControlError
         None => name_of(&context),
     };
     let place = Place::find()?;
-    place.change(|contexts| {
+    let other_root = place.change(|contexts| {
+        // The root is believed on the first day alone: a server that was taken over must not bring
+        // another one with the next login.
+        let held = contexts.root_of(&name);
+        let other =
+            held.is_some() && context.trusted_root.is_some() && held != context.trusted_root;
+        context.trusted_root = held.or(context.trusted_root);
         contexts.put(&name, context);
-        Ok(())
+        Ok(other)
     })?;
+    if other_root {
+        crate::output::warn(&format!(
+            "the server names another repository root than at the first login of context {name}; \
+             the first one stays trusted. If the repository was really made anew, run `handover \
+             logout --context {name}` and log in again"
+        ));
+    }
     desk.out.say(&format!("logged in to {} as context {name}", api.address()));
     show(
         &WhoAmI {

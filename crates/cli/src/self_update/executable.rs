@@ -92,7 +92,10 @@ impl Executable {
         let previous = Utf8PathBuf::from(format!("{}.previous", self.path));
         let aside = Utf8PathBuf::from(format!("{previous}.new"));
         let _left_by_a_kill = std::fs::remove_file(&aside);
-        std::fs::hard_link(&self.path, &aside).map_err(SelfUpdateError::io("keep", &self.path))?;
+        // Some file systems, and files of other users, have no second link.
+        std::fs::hard_link(&self.path, &aside)
+            .or_else(|_no_link| std::fs::copy(&self.path, &aside).map(drop))
+            .map_err(SelfUpdateError::io("keep", &self.path))?;
         std::fs::rename(&aside, &previous).map_err(SelfUpdateError::io("keep", &previous))?;
         fresh
             .persist(&self.path)

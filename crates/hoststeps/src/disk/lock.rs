@@ -18,7 +18,16 @@ const LOOKERS_PATIENCE: u32 = 10_000;
 /// frees it; the file stays.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // By word: a process that another thread is just starting has a copy of every open file
+        // until it becomes its program, and closing ours would not free the lock before that.
+        // If it fails, closing frees it then.
+        let _closing_frees_it = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl Lock {
@@ -31,7 +40,7 @@ impl Lock {
         // Whoever looks for a holder shares the lock for that moment, which must not look like one.
         for _ in 0..LOOKERS_PATIENCE {
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return sign(&file, path).map(|()| Some(Self { _file: file })),
+                Ok(()) => return sign(&file, path).map(|()| Some(Self { file })),
                 Err(Errno::WOULDBLOCK) => {}
                 Err(errno) => return Err(failed("lock", path, errno.into())),
             }
@@ -78,7 +87,8 @@ fn open(path: &Utf8Path) -> Result<File, HostError> {
         .write(true)
         .create(true)
         .truncate(false)
-        .mode(0o644)
+        // Whoever can open it can hold it: nobody but its owner.
+        .mode(0o600)
         .open(path)
         .map_err(|source| failed("open", path, source))
 }

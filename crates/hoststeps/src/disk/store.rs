@@ -110,8 +110,11 @@ impl SlotsStore {
             return Ok(Published::Taken);
         }
         // Had others published so many generations since we looked that ours was pruned already,
-        // the number would have been free a second time. Its predecessor is gone then too.
-        if wanted > 1 && !self.path(wanted - 1).exists() {
+        // the number would have been free a second time. Its predecessor is gone then too; it may
+        // also be gone since others went on from ours while this process slept.
+        let newest = self.generations()?.last().copied().unwrap_or(0);
+        let was_pruned = newest >= wanted.saturating_add(KEPT_GENERATIONS);
+        if wanted > 1 && was_pruned && !self.path(wanted - 1).exists() {
             super::tree::remove_now(&path)?;
             return Ok(Published::Taken);
         }

@@ -57,7 +57,7 @@ pub(crate) struct Shelf {
     /// What is wrong.
     pub(super) problem: Option<String>,
     /// Of which `timestamp.json`.
-    stamp: Option<(SystemTime, u64)>,
+    stamp: Option<Stamp>,
 }
 
 impl Library {
@@ -176,7 +176,10 @@ fn public_of(path: &Utf8Path) -> Utf8PathBuf {
     if public.join("metadata").is_dir() { public } else { path.to_owned() }
 }
 
-fn stamp_of(directory: &Utf8Path) -> Option<(SystemTime, u64)> {
+/// What tells a timestamp.json from the one that was read.
+type Stamp = (SystemTime, u64);
+
+fn stamp_of(directory: &Utf8Path) -> Option<Stamp> {
     let facts = std::fs::metadata(directory.join("metadata/timestamp.json")).ok()?;
     Some((facts.modified().ok()?, facts.len()))
 }

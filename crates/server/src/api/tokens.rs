@@ -194,7 +194,10 @@ pub(super) async fn create_api(
         permissions: request.permissions,
         created_by: call.principal.who(),
         created_at: now,
-        expires: Some(now.after(length)),
+        // No token outlives the one that made it.
+        expires: Some(
+            call.principal.expires.map_or(now.after(length), |most| most.min(now.after(length))),
+        ),
         revoked_at: None,
         generation: 1,
     };

@@ -54,6 +54,7 @@ pub(super) struct Proved {
 struct Exchange {
     key: AgentKey,
     id: AgentId,
+    secret: Digest,
     session: SessionId,
     machine: Digest,
     version: Version,
@@ -77,6 +78,7 @@ pub(super) async fn run(
     let exchange = Exchange {
         key: visit.key,
         id: visit.id,
+        secret: visit.secret,
         session: request.session,
         machine: request.machine,
         version: request.agent_version.clone(),
@@ -144,6 +146,13 @@ impl Exchange {
         let agent = agents::by_key(tx, self.key)?.ok_or_else(|| retired(self.id))?;
         if agent.retired_at.is_some() {
             return Err(retired(self.id));
+        }
+        // Looked at here and not before: another host may have enrolled as this agent meanwhile.
+        if agent.secret != self.secret && agent.secret_before != Some(self.secret) {
+            return Err(Problem::new(
+                Code::Unauthenticated,
+                "this secret is void since the agent enrolled again; enrol this host anew",
+            ));
         }
         let stood = self.write_standing(tx, &agent)?;
         let taken = reports::take(tx, &agent, &self.reports, self.now)?;

@@ -71,6 +71,8 @@ struct Slot {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Visit {
     slot: u32,
+    /// What was shown; void as soon as the agent has another.
+    pub(super) secret: Digest,
     pub(super) key: AgentKey,
     pub(super) id: AgentId,
     pub(super) state: AgentState,
@@ -201,6 +203,7 @@ impl Index {
         slot.ca = request.ca;
         Ok(Some(Visit {
             slot: place,
+            secret: *secret,
             key: slot.key,
             id: slot.id,
             state: slot.state,
@@ -219,7 +222,7 @@ impl Index {
     /// Looks again, for one whose request is held open.
     pub(super) fn revisit(&self, visit: &Visit, now: Now) -> Option<Visit> {
         let mut inner = self.lock();
-        let slot = inner.at(visit.slot).filter(|slot| slot.id == visit.id)?;
+        let slot = inner.at(visit.slot).filter(|slot| slot.is_of(visit))?;
         Some(Visit {
             state: slot.state,
             is_unsaved: slot.is_unsaved,
@@ -238,7 +241,7 @@ impl Index {
     /// Keeps what an exchange changed, now that it is durable.
     pub(super) fn settle(&self, visit: &Visit, settled: &Settled) {
         let mut inner = self.lock();
-        let Some(slot) = inner.at(visit.slot).filter(|slot| slot.id == visit.id) else { return };
+        let Some(slot) = inner.at(visit.slot).filter(|slot| slot.is_of(visit)) else { return };
         let before = if visit.voids_secret { slot.secret_before.take() } else { None };
         // One that was found to be two in the meantime stays so.
         if slot.state != AgentState::Cloned {
@@ -261,7 +264,7 @@ impl Index {
     /// Notes that the agent was told what there is.
     pub(super) fn told(&self, visit: &Visit, now: Duration) {
         let mut inner = self.lock();
-        if let Some(slot) = inner.at(visit.slot).filter(|slot| slot.id == visit.id) {
+        if let Some(slot) = inner.at(visit.slot).filter(|slot| slot.is_of(visit)) {
             slot.told = visit.marks;
             slot.told_at = seconds(now).max(1);
         }
@@ -270,14 +273,14 @@ impl Index {
     /// What rings when there is something new for the agent.
     pub(super) fn bell(&self, visit: &Visit) -> Option<Arc<Notify>> {
         let mut inner = self.lock();
-        let slot = inner.at(visit.slot).filter(|slot| slot.id == visit.id)?;
+        let slot = inner.at(visit.slot).filter(|slot| slot.is_of(visit))?;
         Some(Arc::clone(slot.waiting.get_or_insert_with(Arc::default)))
     }
 
     /// Lets go of the bell when nobody else holds it.
     pub(super) fn unbell(&self, visit: &Visit) {
         let mut inner = self.lock();
-        if let Some(slot) = inner.at(visit.slot).filter(|slot| slot.id == visit.id)
+        if let Some(slot) = inner.at(visit.slot).filter(|slot| slot.is_of(visit))
             && slot.waiting.as_ref().is_some_and(|bell| Arc::strong_count(bell) <= 1)
         {
             slot.waiting = None;
@@ -348,6 +351,13 @@ impl Inner {
 }
 
 impl Slot {
+    /// Whether the sender of a request is still who this is about: the place may have been given
+    /// away, and a secret becomes void when the agent enrols again.
+    fn is_of(&self, visit: &Visit) -> bool {
+        self.id == visit.id
+            && (self.secret == visit.secret || self.secret_before == Some(visit.secret))
+    }
+
     fn new(resident: &Resident) -> Self {
         let voice = Voice {
             session: resident.session,

@@ -40,18 +40,22 @@ pub(super) fn take(
     let host = newest_state(new());
     for Proved { report, document } in new() {
         taken.acknowledged = taken.acknowledged.max(report.number);
-        if !reports::keep(tx, agent.key, report, document, now)? {
-            continue;
-        }
         match &report.body {
             ReportBody::State(state) => {
+                if !reports::keep(tx, agent.key, report, document, now)? {
+                    continue;
+                }
                 let digest = state_digest(state).map_err(|error| Problem::internal(&error))?;
                 agents::put_state(tx, agent.key, report.number, &digest, state, report.at)?;
                 taken.state_digest = Some(digest);
                 take_state(tx, agent, state, now)?;
             }
             ReportBody::Order(order) => {
-                taken.has_left |= take_order(tx, agent, order, host, now)?;
+                // What is on no order of its own is not kept: one agent must not fill the disk.
+                let Some(own) = own_order(tx, agent, order)? else { continue };
+                if reports::keep(tx, agent.key, report, document, now)? {
+                    taken.has_left |= take_order(tx, agent, own, order, host, now)?;
+                }
             }
         }
     }
@@ -112,23 +116,33 @@ fn take_state(
     Ok(())
 }
 
-/// A host's word on an order. A word on an order that is not its own has no effect, nor one on
-/// an order that this database does not know (it may know one after a restore again).
+/// The order that a host speaks of, if it was handed out to it under that number and its end is
+/// not known yet. A word on another one has no effect, nor one on an order that this database
+/// does not know (it may know one after a restore again).
+fn own_order(
+    tx: &mut Tx<'_>,
+    agent: &Agent,
+    report: &OrderReport,
+) -> Result<Option<Order>, Problem> {
+    let found = orders::get(tx, report.order)?;
+    let own = found
+        .filter(|order| order.agent == agent.key && order.place == Some(report.place))
+        .filter(|order| !order.state.is_final());
+    if own.is_none() {
+        tracing::debug!(agent.id = %agent.id, order.id = %report.order, "a word on no open order");
+    }
+    Ok(own)
+}
+
+/// A host's word on an order of its own.
 fn take_order(
     tx: &mut Tx<'_>,
     agent: &Agent,
+    mut order: Order,
     report: &OrderReport,
     host: Option<&HostState>,
     now: Timestamp,
 ) -> Result<bool, Problem> {
-    let found = orders::get(tx, report.order)?;
-    let Some(mut order) = found.filter(|order| order.agent == agent.key) else {
-        tracing::warn!(agent.id = %agent.id, order.id = %report.order, "report on no order of its");
-        return Ok(false);
-    };
-    if order.place != Some(report.place) {
-        return Ok(false);
-    }
     let stored = match host {
         Some(_) => None,
         None => stored_state(tx, agent)?,

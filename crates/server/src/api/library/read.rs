@@ -168,14 +168,15 @@ pub(super) fn reload(directory: &Utf8Path, data: &Utf8Path, held: &Shelf, now: T
             if let Err(error) = keep_floors(data, &refreshed.floors) {
                 return with(Chain(&error).to_string());
             }
-            shelf_of(directory, Digest::of(&pinned), refreshed, problem)
+            // The stamp of before: what was replaced while it was read is read again.
+            shelf_of((directory, stamp), Digest::of(&pinned), refreshed, problem)
         }
         Err(error) => with(Chain(&error).to_string()),
     }
 }
 
 fn shelf_of(
-    directory: &Utf8Path,
+    (directory, stamp): (&Utf8Path, Option<super::Stamp>),
     root: Digest,
     refreshed: Refreshed,
     problem: Option<String>,
@@ -186,7 +187,7 @@ fn shelf_of(
         expires: Some(refreshed.expires),
         catalog: Some(refreshed.catalog),
         problem,
-        stamp: super::stamp_of(directory),
+        stamp,
     }
 }
 
