@@ -59,6 +59,8 @@ pub struct Limits {
     pub agent_requests_per_10s: u32,
     /// Enrolments per second over all; with a burst of ten times as many.
     pub enrolments_per_second: u32,
+    /// Packages being downloaded at once; each takes an open file and some 256 KiB.
+    pub downloads: usize,
     /// The body of an ordinary request, in bytes.
     pub body_bytes: usize,
 }
@@ -101,6 +103,7 @@ impl Default for Limits {
             requests_per_second: 50,
             agent_requests_per_10s: 100,
             enrolments_per_second: 50,
+            downloads: 512,
             body_bytes: 1 << 20,
         }
     }

@@ -2,9 +2,11 @@
 //! they say is proved by their signatures, so the transport proves nothing and hides nothing.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -12,6 +14,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use camino::Utf8Path;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::call::{Segments, cut};
 use super::piped::piped;
@@ -20,6 +23,12 @@ use crate::{AppState, Problem};
 
 /// How much is read at once.
 const PIECE: usize = 1 << 16;
+/// How many pieces are read ahead.
+const AHEAD: usize = 4;
+/// How long a taker may take nothing. On a slow line a piece is long under way.
+const STALL: Duration = Duration::from_mins(1);
+/// When those who found no place come again, in seconds.
+const COME_AGAIN: u32 = 30;
 
 /// `GET /repository/metadata/{name}`.
 pub(super) async fn metadata(
@@ -90,6 +99,15 @@ async fn serve(
         None => (0, length),
         Some(range) => (*range.start(), range.end().saturating_sub(*range.start()) + 1),
     };
+    // Metadata is small, and hosts can't decide anything without it.
+    let place = if part == "targets" {
+        Some(state.library.download().ok_or_else(|| {
+            let detail = "as many packages as may be are being downloaded; come again";
+            Problem::new(Code::Unavailable, detail).retry_after(COME_AGAIN)
+        })?)
+    } else {
+        None
+    };
     if let Some(range) = range {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         let text = format!("bytes {}-{}/{length}", range.start(), range.end());
@@ -98,7 +116,7 @@ async fn serve(
         }
     }
     response.headers_mut().insert(header::CONTENT_LENGTH, count.into());
-    *response.body_mut() = send(file, start, count);
+    *response.body_mut() = send(state, file, start, count, place);
     Ok(response)
 }
 
@@ -166,33 +184,54 @@ fn names(headers: &HeaderMap, header: header::HeaderName, tag: &str) -> bool {
         .any(|text| text.split(',').map(str::trim).any(|one| one == tag || one == "*"))
 }
 
-/// Reads on a thread that may block, a few pieces ahead of the one who takes them.
-fn send(mut file: File, start: u64, count: u64) -> Body {
-    let (out, body) = piped(4);
-    tokio::task::spawn_blocking(move || {
-        let mut left = count;
-        let mut failed = file.seek(SeekFrom::Start(start)).err();
-        while left > 0 && failed.is_none() {
-            let size = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-            let mut piece = vec![0; size];
-            match file.read(&mut piece) {
-                Ok(0) => failed = Some(std::io::ErrorKind::UnexpectedEof.into()),
-                Ok(read) => {
-                    piece.truncate(read);
-                    left = left.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
-                    if out.blocking_send(Ok(Bytes::from(piece))).is_err() {
-                        return;
-                    }
-                }
-                Err(error) => failed = Some(error),
-            }
+/// Reads a few pieces ahead of the one who takes them; no thread waits for the taker. The place is
+/// held until the last piece is on its way, or the taker is gone or has stalled.
+fn send(
+    state: &AppState,
+    file: File,
+    start: u64,
+    count: u64,
+    place: Option<OwnedSemaphorePermit>,
+) -> Body {
+    let (out, body) = piped(AHEAD + 1);
+    state.tasks.spawn(async move {
+        // Room for the last word: an error breaks the connection, so that nobody takes a part for
+        // the whole.
+        let Ok(last_word) = out.clone().reserve_owned().await else { return };
+        if let Err(error) = copy(file, start, count, &out).await {
+            last_word.send(Err(error));
         }
-        // An error breaks the connection, so that nobody takes a part for the whole.
-        if let Some(error) = failed {
-            let _gone = out.blocking_send(Err(error));
-        }
+        drop(place);
     });
     body
+}
+
+async fn copy(
+    file: File,
+    start: u64,
+    count: u64,
+    out: &mpsc::Sender<io::Result<Bytes>>,
+) -> io::Result<()> {
+    let file = Arc::new(file);
+    let end = start.saturating_add(count);
+    let mut at = start;
+    while at < end {
+        let Ok(room) = tokio::time::timeout(STALL, out.reserve()).await else {
+            return Err(io::ErrorKind::TimedOut.into());
+        };
+        // A taker who is gone needs no more.
+        let Ok(room) = room else { return Ok(()) };
+        let size = usize::try_from(end.saturating_sub(at)).unwrap_or(PIECE).min(PIECE);
+        let file = Arc::clone(&file);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut piece = vec![0; size];
+            file.read_exact_at(&mut piece, at).map(|()| piece)
+        });
+        let piece = read.await.map_err(io::Error::other)??;
+        at = at.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        room.send(Ok(Bytes::from(piece)));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub(crate) struct Library {
     shelf: RwLock<Arc<Shelf>>,
     /// One publication or reload at a time.
     busy: tokio::sync::Mutex<()>,
+    /// A place for each package that is being downloaded.
+    downloads: Arc<tokio::sync::Semaphore>,
 }
 
 /// Where the repository is.
@@ -74,6 +76,7 @@ impl Library {
             data: config.data.clone(),
             shelf: RwLock::default(),
             busy: tokio::sync::Mutex::new(()),
+            downloads: Arc::new(tokio::sync::Semaphore::new(config.limits.downloads)),
         }
     }
 
@@ -119,6 +122,11 @@ impl Library {
             Place::Directory(path) => Some(path),
             Place::Elsewhere(_) => None,
         }
+    }
+
+    /// A place for one more download; `None` when all are taken.
+    pub(super) fn download(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        Arc::clone(&self.downloads).try_acquire_owned().ok()
     }
 
     /// The addresses that agents get: metadata and targets.

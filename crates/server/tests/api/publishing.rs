@@ -272,3 +272,40 @@ async fn signed_files_are_served_to_anybody_in_parts_too() {
     }
     site.stop().await;
 }
+
+#[tokio::test]
+async fn downloads_beyond_the_limit_are_told_to_come_again_and_metadata_is_served_all_the_same() {
+    let site = Site::new().await;
+    Repository::new(1, site.now()).publish(&site).await;
+    let targets = site.data.join("repository/targets");
+    std::fs::create_dir_all(&targets).unwrap();
+    let bytes: Vec<u8> = (0..300_007_u32).map(|number| number.to_be_bytes()[3]).collect();
+    File::create(targets.join("small")).unwrap().write_all(&bytes).unwrap();
+    File::create(targets.join("large")).unwrap().set_len(1 << 28).unwrap();
+    let small = "/repository/targets/small";
+    assert_eq!(site.admin.get(small).await.body, bytes);
+    let part = site.admin.send("GET", small, &[("range", "bytes=7-200000")], b"").await;
+    assert_eq!(part.body, bytes[7..=200_000], "more than one piece");
+
+    let mut slow = Vec::new();
+    while slow.len() < 4 {
+        let mut stream = site.admin.connect().await;
+        let asked = site.admin.head("GET", "/repository/targets/large", &[], 0);
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        // The place of a download that is done is free a moment later.
+        if answer == *b"HTTP/1.1 200" {
+            slow.push(stream);
+        }
+    }
+    let refused = site.admin.get(small).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("30")));
+    assert_eq!(refused.code(), "unavailable");
+    assert_eq!(site.admin.get("/repository/metadata/timestamp.json").await.status, 200);
+    drop(slow);
+    let served = async { while site.admin.get(small).await.status != 200 {} };
+    tokio::time::timeout(Duration::from_secs(10), served).await.expect("places are given back");
+    site.stop().await;
+}

@@ -49,6 +49,7 @@ impl Site {
         config.database = database;
         config.limits.requests_per_second = 10_000;
         config.limits.enrolments_per_second = 10_000;
+        config.limits.downloads = 4;
         let running = Server::start(config).await.unwrap();
         let login = LoginToken::parse(running.first_login.as_ref().unwrap()).unwrap();
         let admin = Client::new(running.address, &data, Some(login.secret));
