@@ -32,9 +32,13 @@ pub(super) fn upgrade_and_purge(host: &mut Host) -> anyhow::Result<()> {
     let left: Vec<&str> =
         after.lines().filter(|file| !before.lines().any(|known| known == *file)).collect();
     ensure!(left.is_empty(), "the purge left {left:?}");
-    let units = host.must("systemctl list-units --all --plain --no-legend 'handover*'")?;
-    ensure!(units.trim().is_empty(), "the purge left units: {units}");
-    Ok(())
+    // A unit whose file is gone is forgotten when systemd next collects what nobody refers to.
+    host.until("every unit to be forgotten", |host| {
+        let units = host
+            .run("systemctl list-units --all --plain --no-legend 'handover*'")
+            .map_err(|error| error.to_string())?;
+        if units.out.trim().is_empty() { Ok(()) } else { Err(units.out) }
+    })
 }
 
 /// Every file of the host but those that apt, dpkg and the journal keep about what they did.
