@@ -14,6 +14,7 @@ mod permission;
 mod problem;
 mod publishing;
 mod releases;
+mod rollouts;
 mod server;
 mod tokens;
 
@@ -34,6 +35,15 @@ pub use publishing::{PublishRequest, Published, Staged};
 pub use releases::{
     BlockedRelease, ComponentReleases, ComponentUpdates, Edge, Inventory, InventoryComponent,
     InventoryVersion, ReleaseDetail, ReleaseGraph, ReleaseInfo, UpdatesAvailable,
+};
+pub use rollouts::{
+    ActRequest, AfterSpec, Alert, Approval, ApproveRequest, CheckAnswer, CheckHow, CheckSpec,
+    CheckVerdict, Counts, Deciding, DeliveryInfo, EvidenceInfo, GateSpec, GroupInfo, GroupRequest,
+    HaltInfo, Hold, HoldCode, HoldLifter, LeaveOutRequest, LeftOut, LimitSpec, MemberInfo,
+    MemberOutcome, Membership, OnDecay, OnHalt, Play, PreviewPath, PreviewRequest, PreviewWave,
+    Requirement, Rest, RetrySpec, RevertRequest, RolloutInfo, RolloutKind, RolloutPreview,
+    RolloutSpec, RolloutState, SelectionPreview, SelectionRequest, StopInfo, StopRequest, Strategy,
+    StratumInfo, WaveInfo, WaveSpec, WaveState, WebhookCreated, WebhookInfo, WebhookRequest,
 };
 pub use server::{Health, HealthCheck, RepositoryInfo, ServerInfo};
 pub use tokens::{

@@ -84,6 +84,15 @@ name_type! {
     AgentName, "an agent's name"
 }
 
+name_type! {
+    /// The name of a rollout, unique among those that are not over; a file is applied by it.
+    RolloutName, "a rollout's name"
+}
+name_type! {
+    /// The name of a saved group: a selection that people gave a name.
+    GroupName, "a group's name"
+}
+
 /// A text that is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not an id that starts with {prefix}")]
@@ -168,6 +177,19 @@ id_type! {
 id_type! {
     /// One event of the control plane.
     EventId, "event_"
+}
+
+id_type! {
+    /// One rollout.
+    RolloutId, "rollout_"
+}
+id_type! {
+    /// One webhook: an address that is told what happens.
+    WebhookId, "webhook_"
+}
+id_type! {
+    /// One delivery to a webhook; the same id on every attempt.
+    DeliveryId, "delivery_"
 }
 
 /// Mints ids (UUID version 7, RFC 9562 section 5.7) from a seed of its own, so that a simulation

@@ -31,8 +31,8 @@ pub use class::ErrorClass;
 pub use digest::{Digest, DigestError, Hasher};
 pub use framed::{FramedError, open_framed, seal_framed};
 pub use ids::{
-    AgentId, AgentName, ComponentName, EventId, IdGen, NameError, OrderId, ReleaseId, RunId,
-    SessionId, TokenId, UnknownId,
+    AgentId, AgentName, ComponentName, DeliveryId, EventId, GroupName, IdGen, NameError, OrderId,
+    ReleaseId, RolloutId, RolloutName, RunId, SessionId, TokenId, UnknownId, WebhookId,
 };
 pub use labels::{LabelError, Labels};
 pub use launches::{LaunchEvent, LaunchRecord};

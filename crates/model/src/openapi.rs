@@ -5,8 +5,9 @@ use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, T
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::{
-    AgentId, AgentName, ComponentName, Digest, EventId, Labels, Millis, OrderId, Pin, Platform,
-    RunId, SessionId, Timestamp, TokenId, Version, VersionRange,
+    AgentId, AgentName, ComponentName, DeliveryId, Digest, EventId, GroupName, Labels, Millis,
+    OrderId, Pin, Platform, RolloutId, RolloutName, RunId, SessionId, Timestamp, TokenId, Version,
+    VersionRange, WebhookId,
 };
 
 macro_rules! text {
@@ -30,6 +31,26 @@ macro_rules! text {
 
 text!(AgentName, "an agent's name", "web-1", Some("^[a-z](-?[a-z0-9]){0,39}$"));
 text!(ComponentName, "a component's name", "web", Some("^[a-z](-?[a-z0-9]){0,39}$"));
+text!(RolloutName, "a rollout's name", "web-15", Some("^[a-z](-?[a-z0-9]){0,39}$"));
+text!(GroupName, "a saved group's name", "canaries", Some("^[a-z](-?[a-z0-9]){0,39}$"));
+text!(
+    RolloutId,
+    "a rollout's id",
+    "rollout_01890a5d4c7b7f3d8a2b6c1e5f904b37",
+    Some("^rollout_[0-9a-f]{32}$")
+);
+text!(
+    WebhookId,
+    "a webhook's id",
+    "webhook_01890a5d4c7b7f3d8a2b6c1e5f904b37",
+    Some("^webhook_[0-9a-f]{32}$")
+);
+text!(
+    DeliveryId,
+    "a delivery's id",
+    "delivery_01890a5d4c7b7f3d8a2b6c1e5f904b37",
+    Some("^delivery_[0-9a-f]{32}$")
+);
 text!(
     AgentId,
     "an agent's id",

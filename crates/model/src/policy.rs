@@ -170,6 +170,7 @@ impl<'de> Deserialize<'de> for Pin {
 
 /// A weekly maintenance window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Window {
     /// Days on which it opens: `mon` to `sun`; empty: every day.
