@@ -10,6 +10,7 @@ pub mod journal;
 pub mod launch;
 pub mod orders;
 pub mod retention;
+pub mod rollout;
 pub mod run;
 pub mod slots;
 pub mod upgrade;

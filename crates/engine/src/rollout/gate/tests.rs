@@ -1,0 +1,1 @@
+//! Checked against values found by other means.
