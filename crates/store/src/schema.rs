@@ -30,12 +30,20 @@ pub(crate) struct Migration {
 }
 
 /// All of them, oldest first.
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "start",
-    template: include_str!("schema/0001_start.sql"),
-    oldest_program: "0.1.0",
-}];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "start",
+        template: include_str!("schema/0001_start.sql"),
+        oldest_program: "0.1.0",
+    },
+    Migration {
+        number: 2,
+        name: "fleets",
+        template: include_str!("schema/0002_fleets.sql"),
+        oldest_program: "0.1.0",
+    },
+];
 
 /// Marks a SQLite file as ours ("hndo"), `PRAGMA application_id`.
 pub(crate) const APPLICATION_ID: i64 = 0x686e_646f;

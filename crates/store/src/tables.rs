@@ -19,7 +19,7 @@ const fn drawn(name: &'static str) -> Table {
 }
 
 /// All of them; one that refers to another comes after it.
-pub(crate) const TABLES: [Table; 19] = [
+pub(crate) const TABLES: [Table; 26] = [
     table("schema_versions", &["number"]),
     table("meta", &["key"]),
     table("settings", &["key"]),
@@ -31,6 +31,10 @@ pub(crate) const TABLES: [Table; 19] = [
     table("agent_components", &["agent", "component"]),
     table("agent_quarantine", &["agent", "component", "version"]),
     table("reports", &["agent", "number"]),
+    drawn("rollouts"),
+    table("rollout_members", &["rollout", "chunk"]),
+    table("rollout_decays", &["rollout", "position"]),
+    table("rollout_checks", &["rollout", "name"]),
     drawn("orders"),
     drawn("order_steps"),
     drawn("tokens"),
@@ -39,6 +43,9 @@ pub(crate) const TABLES: [Table; 19] = [
     drawn("events"),
     drawn("audit"),
     table("idempotency", &["owner", "key"]),
+    table("selections", &["name"]),
+    drawn("webhooks"),
+    drawn("deliveries"),
 ];
 
 /// Rows that are read at once.

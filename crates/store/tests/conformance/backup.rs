@@ -36,6 +36,25 @@ on_both_databases! {
     a_check_finds_what_was_tampered_with,
 }
 
+/// A rollout with everything that hangs on it, as rows: what schema 2 brought.
+const FLEETS: [&str; 8] = [
+    "INSERT INTO rollouts (id, name, kind, component, spec, state, priority, released, members, \
+     progress, counts, created_by, created_at, changed_at, generation) VALUES ('rollout_1', \
+     'app-2', '{}', 'app', '{}', 'done', 50, 1, 1, '{}', '{}', 'ann', 1, 1, 1)",
+    "INSERT INTO rollout_members (rollout, chunk, members) SELECT key, 0, '[]' FROM rollouts",
+    "INSERT INTO rollout_decays (rollout, position, agent, at, code) \
+     SELECT r.key, 0, a.key, 1, 'returned' FROM rollouts r, agents a WHERE a.name = 'web-1'",
+    "INSERT INTO rollout_checks (rollout, name, generation) SELECT key, 'probe', 1 FROM rollouts",
+    "UPDATE orders SET rollout = (SELECT key FROM rollouts), position = 0, attempt = 1 \
+     WHERE state = 'done'",
+    "INSERT INTO selections (name, selection, changed_by, changed_at, generation) \
+     VALUES ('canaries', 'label.site = a', 'ann', 1, 1)",
+    "INSERT INTO webhooks (id, url, kinds, created_by, created_at) \
+     VALUES ('webhook_1', 'https://hooks.example.com', '[]', 'ann', 1)",
+    "INSERT INTO deliveries (id, webhook, kind, at, body, attempts, delivered_at) \
+     SELECT 'delivery_1', key, 'rollout.done', 1, '{}', 1, 2 FROM webhooks",
+];
+
 /// Something in every table.
 pub(crate) fn fill(store: &Store) -> AgentKey {
     let key = enrol_with(store, 1, "web-1", labels(&[("site", "ä 'quoted'")]));
@@ -88,6 +107,9 @@ pub(crate) fn fill(store: &Store) -> AgentKey {
         pins::save(tx, key, &pin)?;
         documents::append(tx, documents::Kind::OrderKeys, 1, &signed, at(0))?;
         settings::set(tx, "limit", &5, 0, at(0))?;
+        for sql in FLEETS {
+            tx.execute(sql, &[])?;
+        }
         let answer = Answer { status: 200, body: "{}".to_owned() };
         idempotency::keep(tx, "ann", "key", &Digest::of(b"r"), &answer, at(9))
     })
@@ -352,7 +374,7 @@ fn a_sound_database_has_no_problems(rig: &Rig) {
     fill(&store);
     let checked = store.check(&[checkpoint(&store, at(1))]).unwrap();
     assert_eq!(checked.problems, Vec::<String>::new());
-    assert_eq!((checked.schema, checked.epoch, checked.audit), (1, 1, 3));
+    assert_eq!((checked.schema, checked.epoch, checked.audit), (2, 1, 3));
 }
 
 fn checkpoint(store: &Store, at: Timestamp) -> Checkpoint {

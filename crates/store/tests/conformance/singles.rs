@@ -139,5 +139,5 @@ fn a_pin_changes_by_compare_and_swap(rig: &Rig) {
 fn a_database_begins_in_epoch_one(rig: &Rig) {
     let store = rig.open();
     assert_eq!(read(&store, meta::epoch).unwrap(), 1);
-    assert_eq!(read(&store, meta::schema).unwrap(), 1);
+    assert_eq!(read(&store, meta::schema).unwrap(), 2);
 }
