@@ -109,8 +109,9 @@ impl Evidence {
             self.strata.resize(number + 1, empty);
         }
         let Some(stratum) = self.strata.get_mut(number) else { return };
+        let before = stratum.counts;
         act(&mut stratum.counts);
-        act(&mut self.total);
+        self.total = self.total.moved(before, stratum.counts);
         stratum.e = self.stratum.e(stratum.counts);
         self.e_explicit = self.explicit.e(self.total);
     }

@@ -18,6 +18,17 @@ impl Counts {
     pub(super) fn checked(self) -> Self {
         Self { failures: self.failures.min(self.trials), ..self }
     }
+
+    /// A total after one of its parts changed.
+    pub(super) fn moved(self, before: Self, after: Self) -> Self {
+        let moved = |total: u32, before: u32, after: u32| {
+            total.saturating_sub(before).saturating_add(after)
+        };
+        Self {
+            failures: moved(self.failures, before.failures, after.failures),
+            trials: moved(self.trials, before.trials, after.trials),
+        }
+    }
 }
 
 /// One alternative of a mixture.
