@@ -12,6 +12,7 @@ pub mod orders;
 pub mod retention;
 pub mod rollout;
 pub mod run;
+pub mod selection;
 pub mod slots;
 pub mod upgrade;
 pub mod window;
