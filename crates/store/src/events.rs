@@ -5,7 +5,7 @@ use handover_model::{AgentId, OrderId, Timestamp};
 use serde_json::Value as Json;
 
 use crate::page::{number, page, rows_for};
-use crate::{Row, StoreError, Tx, params};
+use crate::{Row, StoreError, Tx, params, webhooks};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,14 +36,16 @@ pub enum Filter {
 
 const COLUMNS: &str = "seq, at, kind, agent, order_id, data";
 
-/// Writes an event; the sequencer numbers it after the commit.
+/// Writes an event, with what is to be delivered of it to webhooks; the sequencer numbers it
+/// after the commit.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn insert(tx: &mut Tx<'_>, event: &NewEvent) -> Result<(), StoreError> {
     tx.note_news();
-    tx.execute(
-        "INSERT INTO events (at, kind, agent, order_id, data) VALUES ($1, $2, $3, $4, $5)",
+    let row = tx.query_one(
+        "INSERT INTO events (at, kind, agent, order_id, data) VALUES ($1, $2, $3, $4, $5) \
+         RETURNING key",
         params![
             event.at,
             event.kind,
@@ -52,6 +54,9 @@ pub fn insert(tx: &mut Tx<'_>, event: &NewEvent) -> Result<(), StoreError> {
             event.data.to_string()
         ],
     )?;
+    if webhooks::is_told(event.kind) {
+        webhooks::tell(tx, event, row.get(0)?)?;
+    }
     Ok(())
 }
 

@@ -12,6 +12,8 @@ mod durability;
 mod faults;
 #[path = "conformance/leases.rs"]
 mod leases;
+#[path = "conformance/notify.rs"]
+mod notify;
 #[path = "conformance/orders.rs"]
 mod orders;
 #[path = "conformance/postgres.rs"]

@@ -24,6 +24,18 @@ pub enum Permission {
     /// Give and cancel orders: update, roll back, pin, unpin, clear quarantine.
     #[serde(rename = "orders:write")]
     OrdersWrite,
+    /// See rollouts, their members, what selections match, and saved groups.
+    #[serde(rename = "rollouts:read")]
+    RolloutsRead,
+    /// Make, change, approve, pause, resume, revert and abort rollouts; save groups.
+    #[serde(rename = "rollouts:write")]
+    RolloutsWrite,
+    /// Stop the whole fleet, and let it go on.
+    #[serde(rename = "fleet:stop")]
+    FleetStop,
+    /// See, make and remove webhooks.
+    #[serde(rename = "webhooks")]
+    Webhooks,
     /// See enrolment tokens; never their secrets.
     #[serde(rename = "tokens:read")]
     TokensRead,
@@ -60,12 +72,16 @@ pub struct UnknownPermission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Admin,
         Self::AgentsRead,
         Self::AgentsWrite,
         Self::OrdersRead,
         Self::OrdersWrite,
+        Self::RolloutsRead,
+        Self::RolloutsWrite,
+        Self::FleetStop,
+        Self::Webhooks,
         Self::TokensRead,
         Self::TokensWrite,
         Self::ApiTokens,
@@ -84,6 +100,10 @@ impl Permission {
             Self::AgentsWrite => "agents:write",
             Self::OrdersRead => "orders:read",
             Self::OrdersWrite => "orders:write",
+            Self::RolloutsRead => "rollouts:read",
+            Self::RolloutsWrite => "rollouts:write",
+            Self::FleetStop => "fleet:stop",
+            Self::Webhooks => "webhooks",
             Self::TokensRead => "tokens:read",
             Self::TokensWrite => "tokens:write",
             Self::ApiTokens => "api-tokens",
