@@ -13,6 +13,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use handover_model::GroupName;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod complete;
@@ -81,7 +82,7 @@ impl Selection {
     /// too large.
     pub fn resolve<'g>(
         &self,
-        lookup: impl Fn(&str) -> Option<&'g Selection>,
+        lookup: impl Fn(&GroupName) -> Option<&'g Selection>,
     ) -> Result<Resolved, GroupError> {
         groups::resolve(&self.0, &lookup).map(Resolved)
     }
@@ -98,7 +99,7 @@ impl Selection {
     }
 
     /// The saved groups that it names, each once.
-    pub fn groups(&self) -> std::collections::BTreeSet<&str> {
+    pub fn groups(&self) -> std::collections::BTreeSet<&GroupName> {
         self.needs()
             .into_iter()
             .filter_map(|need| match need {

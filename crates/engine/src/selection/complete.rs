@@ -34,6 +34,10 @@ pub fn complete(text: &str, cursor: usize, known: &Vocabulary) -> Vec<Completion
         return Vec::new();
     };
     let Some(want) = wanted_after(whole) else { return Vec::new() };
+    if partial.starts_with('"') && !matches!(want, Want::Value(_)) {
+        // Nothing but values stands in quotes.
+        return Vec::new();
+    }
     let mut found: Vec<_> = candidates(&want, known)
         .into_iter()
         .map(|(text, about)| (in_style_of(partial, text), about))

@@ -21,16 +21,32 @@ pub(super) fn of<G: PartialEq>(expr: &Expr<G>) -> Option<bool> {
 /// `neutral` is what changes nothing: yes among `and`, no among `or`.
 fn joined<G: PartialEq>(parts: &[Expr<G>], neutral: bool) -> Option<bool> {
     let known: Vec<_> = parts.iter().map(of).collect();
-    if known.contains(&Some(!neutral)) || has_opposites(parts) || (!neutral && every_state(parts)) {
+    if known.contains(&Some(!neutral))
+        || has_opposites(parts, neutral)
+        || (!neutral && every_state(parts))
+    {
         return Some(!neutral);
     }
     known.iter().all(|one| *one == Some(neutral)).then_some(neutral)
 }
 
-/// Whether something stands beside its own negation.
-fn has_opposites<G: PartialEq>(parts: &[Expr<G>]) -> bool {
+/// Whether something stands beside its own negation; what is negated may itself be joined in the
+/// same way, and then its parts stand here.
+fn has_opposites<G: PartialEq>(parts: &[Expr<G>], among_and: bool) -> bool {
     parts.iter().any(|part| match part {
-        Expr::Not(inner) => parts.contains(inner),
+        Expr::Not(inner) => {
+            let its_parts = match inner.as_ref() {
+                Expr::And(inner) if among_and => inner.as_slice(),
+                Expr::Or(inner) if !among_and => inner.as_slice(),
+                Expr::All
+                | Expr::Term(_)
+                | Expr::Group(_)
+                | Expr::Not(_)
+                | Expr::And(_)
+                | Expr::Or(_) => std::slice::from_ref(inner.as_ref()),
+            };
+            its_parts.iter().all(|one| parts.contains(one))
+        }
         Expr::All | Expr::Term(_) | Expr::Group(_) | Expr::And(_) | Expr::Or(_) => false,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use handover_model::ErrorClass;
+use handover_model::{ErrorClass, GroupName};
 
 use super::field::Field;
 use super::{DEEPEST, LONGEST, MOST_TERMS};
@@ -129,19 +129,19 @@ pub enum GroupError {
     #[error("there is no group `{name}`: `handover group list` shows those that are")]
     Unknown {
         /// The name.
-        name: String,
+        name: GroupName,
     },
     /// It holds itself.
-    #[error("the group `{}` holds itself: {}", .path.last().map_or("", String::as_str), .path.join(" → "))]
+    #[error("the group `{}` holds itself: {}", .path.last().map_or("", GroupName::as_str), joined(.path))]
     Cycle {
         /// From the first group to the one that was there already.
-        path: Vec<String>,
+        path: Vec<GroupName>,
     },
     /// Groups within groups within groups.
-    #[error("groups may stand {} deep in each other, not deeper: {}", super::DEEPEST_GROUP, .path.join(" → "))]
+    #[error("groups may stand {} deep in each other, not deeper: {}", super::DEEPEST_GROUP, joined(.path))]
     TooDeep {
         /// The groups, the outermost first.
-        path: Vec<String>,
+        path: Vec<GroupName>,
     },
     /// Too much in all.
     #[error(
@@ -229,6 +229,10 @@ impl GroupError {
     pub fn class(&self) -> ErrorClass {
         ErrorClass::Permanent
     }
+}
+
+fn joined(path: &[GroupName]) -> String {
+    path.iter().map(GroupName::as_str).collect::<Vec<_>>().join(" → ")
 }
 
 fn and(hint: Option<&String>) -> String {

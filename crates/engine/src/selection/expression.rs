@@ -4,7 +4,7 @@
 use std::fmt;
 
 use handover_model::api::AgentState;
-use handover_model::{AgentId, ComponentName, Millis, Version, VersionRange};
+use handover_model::{AgentId, ComponentName, GroupName, Millis, Version, VersionRange};
 
 use super::pattern::Pattern;
 
@@ -28,7 +28,7 @@ pub(super) enum Expr<G> {
 /// A saved group's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GroupRef {
-    pub(super) name: String,
+    pub(super) name: GroupName,
     pub(super) at: Place,
 }
 

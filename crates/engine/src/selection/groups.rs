@@ -1,5 +1,7 @@
 //! Saved groups put in place of their names.
 
+use handover_model::GroupName;
+
 use super::Selection;
 use super::error::GroupError;
 use super::expression::{Expr, GroupRef, Never};
@@ -12,15 +14,15 @@ pub const MOST_RESOLVED: usize = 2000;
 /// Puts groups in place.
 pub(super) fn resolve<'g>(
     expr: &Expr<GroupRef>,
-    lookup: &dyn Fn(&str) -> Option<&'g Selection>,
+    lookup: &dyn Fn(&GroupName) -> Option<&'g Selection>,
 ) -> Result<Expr<Never>, GroupError> {
     Resolver { lookup, path: Vec::new(), terms: 0 }.resolve(expr)
 }
 
 struct Resolver<'l, 'g> {
-    lookup: &'l dyn Fn(&str) -> Option<&'g Selection>,
+    lookup: &'l dyn Fn(&GroupName) -> Option<&'g Selection>,
     /// The groups that one is in, the outermost first.
-    path: Vec<String>,
+    path: Vec<GroupName>,
     terms: usize,
 }
 
@@ -46,11 +48,11 @@ impl Resolver<'_, '_> {
         parts.iter().map(|part| self.resolve(part)).collect()
     }
 
-    fn group(&mut self, name: &str) -> Result<Expr<Never>, GroupError> {
+    fn group(&mut self, name: &GroupName) -> Result<Expr<Never>, GroupError> {
         let again = self.path.iter().any(|outer| outer == name);
         let path = || {
             let mut path = self.path.clone();
-            path.push(name.to_owned());
+            path.push(name.clone());
             path
         };
         if again {
@@ -60,8 +62,8 @@ impl Resolver<'_, '_> {
             return Err(GroupError::TooDeep { path: path() });
         }
         let found = (self.lookup)(name);
-        let found = found.ok_or_else(|| GroupError::Unknown { name: name.to_owned() })?;
-        self.path.push(name.to_owned());
+        let found = found.ok_or_else(|| GroupError::Unknown { name: name.clone() })?;
+        self.path.push(name.clone());
         let inner = self.resolve(&found.0);
         self.path.pop();
         inner

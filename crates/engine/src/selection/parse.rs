@@ -23,12 +23,6 @@ pub(super) fn parse(text: &str) -> Result<Expr<GroupRef>, Fault> {
     Ok(expr)
 }
 
-/// Whether a text could be a group's name.
-pub(super) fn is_group_name(text: &str) -> bool {
-    // The same rule as for components: it is safe in addresses and files.
-    text.parse::<handover_model::ComponentName>().is_ok()
-}
-
 struct Parser {
     /// Ends with [`Lexeme::End`].
     tokens: Vec<Token>,
@@ -364,8 +358,8 @@ fn term(at: usize, what: What) -> Expr<GroupRef> {
 }
 
 fn group(at: usize, name: &str) -> Result<Expr<GroupRef>, Fault> {
-    if is_group_name(name) {
-        return Ok(Expr::Group(GroupRef { name: name.to_owned(), at: Place(at) }));
+    if let Ok(name) = name.parse() {
+        return Ok(Expr::Group(GroupRef { name, at: Place(at) }));
     }
     let wanted = "a group's name: lower-case letters, digits and single hyphens, directly after \
                   `group:`"

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use handover_model::{AgentId, ComponentName, Version};
+use handover_model::{AgentId, ComponentName, GroupName, Version};
 
 use super::error::column;
 use super::expression::{
@@ -47,7 +47,7 @@ pub enum Reference<'a> {
     /// A saved group.
     Group {
         /// Its name.
-        name: &'a str,
+        name: &'a GroupName,
     },
 }
 
@@ -83,32 +83,32 @@ impl Display for Unknown {
 }
 
 /// What may stand for a group.
-pub(super) trait GroupName {
+pub(super) trait Named {
     /// Its name and place.
-    fn named(&self) -> (&str, Place);
+    fn named(&self) -> (&GroupName, Place);
 }
 
-impl GroupName for GroupRef {
-    fn named(&self) -> (&str, Place) {
+impl Named for GroupRef {
+    fn named(&self) -> (&GroupName, Place) {
         (&self.name, self.at)
     }
 }
 
-impl GroupName for Never {
-    fn named(&self) -> (&str, Place) {
+impl Named for Never {
+    fn named(&self) -> (&GroupName, Place) {
         match *self {}
     }
 }
 
 /// Everything, in the order of the text.
-pub(super) fn of<G: GroupName>(expr: &Expr<G>) -> Vec<Reference<'_>> {
+pub(super) fn of<G: Named>(expr: &Expr<G>) -> Vec<Reference<'_>> {
     let mut found = Vec::new();
     walk(expr, &mut |_, reference| found.push(reference));
     found
 }
 
 /// What is not there.
-pub(super) fn unknown<G: GroupName>(expr: &Expr<G>, known: &Vocabulary) -> Vec<Unknown> {
+pub(super) fn unknown<G: Named>(expr: &Expr<G>, known: &Vocabulary) -> Vec<Unknown> {
     let mut missing: Vec<Unknown> = Vec::new();
     walk(expr, &mut |Place(at), reference| {
         if let Some((kind, what, nearest)) = missing_from(known, reference)
@@ -120,7 +120,7 @@ pub(super) fn unknown<G: GroupName>(expr: &Expr<G>, known: &Vocabulary) -> Vec<U
     missing
 }
 
-fn walk<'a, G: GroupName>(expr: &'a Expr<G>, take: &mut dyn FnMut(Place, Reference<'a>)) {
+fn walk<'a, G: Named>(expr: &'a Expr<G>, take: &mut dyn FnMut(Place, Reference<'a>)) {
     match expr {
         Expr::All => {}
         Expr::Term(term) => in_condition(&term.what, &mut |reference| take(term.at, reference)),
@@ -213,7 +213,7 @@ fn missing_from(known: &Vocabulary, reference: Reference<'_>) -> Option<Missing>
             ("version", format!("no agent is of version {version}"), near)
         }),
         Reference::Group { name } => (!known.groups.contains(name)).then(|| {
-            let near = nearest(name, known.groups.iter().map(String::as_str));
+            let near = nearest(name.as_str(), known.groups.iter().map(GroupName::as_str));
             ("group", format!("there is no group {name}"), near)
         }),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use handover_model::{ComponentName, Version};
+use handover_model::{ComponentName, GroupName, Version};
 
 use super::Subject;
 
@@ -25,7 +25,7 @@ pub struct Vocabulary {
     /// Names of agents.
     pub names: Known,
     /// Saved groups.
-    pub groups: BTreeSet<String>,
+    pub groups: BTreeSet<GroupName>,
 }
 
 /// Values that occur.
