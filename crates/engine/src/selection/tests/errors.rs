@@ -48,6 +48,10 @@ fn an_error_names_the_column_what_was_expected_and_what_was_meant() {
         "column 12: `linux/amd64` is not a platform that releases are made for; did you mean \
          `linux-x86_64`?",
     );
+}
+
+#[test]
+fn words_of_other_languages_are_answered_with_ours() {
     says(
         "lable.site = ost",
         "column 1: `lable.site` is nothing that agents are selected by; did you mean \
@@ -79,6 +83,10 @@ fn an_error_names_the_column_what_was_expected_and_what_was_meant() {
         "column 14: expected a value such as ost, \"Bau 7\" or ost-*, found `and`; if `and` is the \
          value, put it in quotes",
     );
+}
+
+#[test]
+fn what_was_left_out_or_put_wrongly_is_named() {
     says(
         "web",
         "column 4: expected `=`, `!=`, `<`, `<=`, `>`, `>=`, `in` or `not in` after `web`, found the end; for agents that have that component write `has web`",
