@@ -8,6 +8,7 @@ mod chapters;
 mod clients;
 mod control;
 mod file_server;
+mod fleet;
 mod host;
 mod processes;
 mod publisher;
@@ -112,9 +113,10 @@ fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     chapters::crashing(stage)?;
     chapters::agents(stage)?;
     chapters::killed(stage)?;
+    fleet::join(stage)?;
     let dead: Vec<String> = stage.hosts.iter_mut().flat_map(host::Host::dead_launchers).collect();
     stage.story.check(
-        "all ten launchers are the ones that were started",
+        "all forty launchers are the ones that were started",
         if dead.is_empty() { Ok(String::new()) } else { Err(dead.join(", ")) },
     );
     say("");

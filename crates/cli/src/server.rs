@@ -71,6 +71,10 @@ struct RunArgs {
     /// How often agents come when nothing waits for them.
     #[arg(long, default_value = "1m")]
     every: Millis,
+    /// How long an agent's question may wait for an answer, at most 55s; one that waits is missed
+    /// only later.
+    #[arg(long, default_value = "55s")]
+    longest_poll: Millis,
     /// Where a first start writes the login token that it makes, mode 0600, instead of printing it.
     #[arg(long, value_name = "FILE", env = "HANDOVER_SERVER_FIRST_TOKEN")]
     first_token: Option<Utf8PathBuf>,
@@ -125,6 +129,7 @@ impl RunArgs {
         config.public_url = self.public_url;
         config.database = self.database;
         config.next = self.every;
+        config.limits.wait = self.longest_poll.duration();
         config.repository = self.repository.map(|text| {
             if text.starts_with("https://") || text.starts_with("http://") {
                 Repository::Url(text)

@@ -49,7 +49,8 @@ pub struct Limits {
     pub body: Duration,
     /// How long an ordinary request may take altogether; streams and long polls apart.
     pub request: Duration,
-    /// How long a long poll may be held open; no longer than the protocol's own limit.
+    /// How long a long poll may be held open; no longer than the protocol's own limit. An agent
+    /// that is held says nothing meanwhile: the longer, the later it is missed.
     pub wait: Duration,
     /// How long a connection may stay open without a request.
     pub idle: Duration,
@@ -88,6 +89,12 @@ impl Config {
             next: Millis(60_000),
             limits: Limits::default(),
         }
+    }
+
+    /// After how long a silence an agent counts as away.
+    pub fn away_after(&self) -> Millis {
+        let held = Millis::of(self.limits.wait).min(Millis(LONGEST_WAIT));
+        handover_engine::control::presence::away_after(self.next, held)
     }
 }
 

@@ -24,6 +24,10 @@ pub(crate) struct Behaviour {
     /// After how many milliseconds it crashes when it crashed before on the same state.
     #[serde(default)]
     pub(crate) crash_again_after_ms: Option<u64>,
+    /// Whether it crashes before it serves when its state holds notes: a release that is well
+    /// wherever nothing has happened yet.
+    #[serde(default)]
+    pub(crate) crash_on_notes: bool,
     /// Whether SIGTERM is ignored, so that the launcher has to kill it.
     #[serde(default)]
     pub(crate) ignore_stop: bool,

@@ -47,6 +47,9 @@ pub(crate) fn run(behaviour: &Behaviour, state: &Path, listen: Option<&str>) -> 
         signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, stopper)?;
     }
     let store = Store::open(state, behaviour.schema)?;
+    if behaviour.crash_on_notes && !store.notes.is_empty() {
+        std::process::abort();
+    }
     let service =
         Arc::new(Service { behaviour: behaviour.clone(), store: Mutex::new(store), stop });
     let listener = listener(listen)?;

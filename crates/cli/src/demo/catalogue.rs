@@ -1,4 +1,4 @@
-//! The releases that the demo publishes: six of the sample service, two of the agent.
+//! The releases that the demo publishes: eight of the sample service, two of the agent.
 
 use std::path::PathBuf;
 
@@ -66,8 +66,16 @@ macro_rules! web {
     };
 }
 
-const WEB: [(&str, &str, &str); 6] =
-    [web!("1.0.0"), web!("1.1.0"), web!("1.2.0"), web!("1.3.0"), web!("1.4.0"), web!("1.5.0")];
+const WEB: [(&str, &str, &str); 8] = [
+    web!("1.0.0"),
+    web!("1.1.0"),
+    web!("1.2.0"),
+    web!("1.3.0"),
+    web!("1.4.0"),
+    web!("1.5.0"),
+    web!("1.6.0"),
+    web!("1.7.0"),
+];
 
 /// The entrypoint that hangs.
 const HANGING: &str = include_str!("../../../../examples/web/releases/1.3.0/upgrade");

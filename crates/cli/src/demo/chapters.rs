@@ -21,7 +21,7 @@ const DONE: i32 = 0;
 const REFUSED: i32 = 3;
 const REVERTED: i32 = 4;
 /// Long enough for any update here, on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Keys, a repository, and the first release.
 pub(super) fn repository(stage: &mut Stage) -> anyhow::Result<()> {
@@ -78,13 +78,14 @@ pub(super) fn hosts(stage: &mut Stage) -> anyhow::Result<()> {
         "Each is a directory with an agent, a launcher for it, and a launcher for the service. \
          A token enrols one host, once; it carries what the host shall trust.",
     );
-    command("handover token create --bind site=demo    handover-agent enroll hoe1_…");
+    command("handover token create --bind site=west    handover-agent enroll hoe1_…");
     let (url, trusted_root) = (stage.server.url(), stage.publisher.first_root());
-    let tokens = stage.control()?.tokens(HOSTS.len())?;
+    let tokens = stage.control()?.tokens("west", HOSTS.len())?;
     ensure!(tokens.len() == HOSTS.len(), "{} tokens were made", tokens.len());
     for (name, token) in HOSTS.into_iter().zip(&tokens) {
         let directory = stage.directory().join("hosts");
-        let joining = Joining { token, repository: &url, trusted_root: &trusted_root };
+        let joining =
+            Joining { token, repository: &url, trusted_root: &trusted_root, poll: "500ms" };
         let mut host = Host::enrol(name, &directory, &stage.programs, &joining)?;
         host.switch_on(&stage.logs())?;
         stage.hosts.push(host);
@@ -308,7 +309,7 @@ fn served_by(stage: &Stage) -> anyhow::Result<Vec<u32>> {
 }
 
 /// Builds, signs and publishes a release of the service.
-fn publish(stage: &mut Stage, version: &str) -> anyhow::Result<()> {
+pub(super) fn publish(stage: &mut Stage, version: &str) -> anyhow::Result<()> {
     let content = catalogue::web(&stage.programs, version)?;
     stage.publisher.release("web", &format!("web-{version}"), &content)?;
     stage.story.check(
@@ -349,11 +350,11 @@ pub(super) fn settled(host: &Host, version: &str) -> anyhow::Result<String> {
     host.prove("web", version)?;
     let answer = host.ask()?;
     ensure!(answer.version == version, "{} answers {}", host.name, answer.version);
-    Ok("on all five, proved by digest".to_owned())
+    Ok("on every host, proved by digest".to_owned())
 }
 
 /// Why a version is in quarantine on a host.
-fn quarantined(host: &Host, version: &str) -> anyhow::Result<String> {
+pub(super) fn quarantined(host: &Host, version: &str) -> anyhow::Result<String> {
     let slots = host.slots("web")?;
     let found = slots.quarantine.iter().find(|q| q.release.version.to_string() == version);
     let found = found.with_context(|| format!("{}: {version} is not in quarantine", host.name))?;

@@ -84,8 +84,9 @@ impl Control {
             ["server", "--data", data, "--listen", &address],
             ["--name", "127.0.0.1", "--repository", &self.repository, "--every=1s"],
         ];
-        let mut server =
-            Daemon::start("the control plane", &self.handover, &words.concat(), &self.log)?;
+        // With these two, who is silent for five seconds is missed.
+        let words = [&words.concat()[..], &["--longest-poll=2s"]].concat();
+        let mut server = Daemon::start("the control plane", &self.handover, &words, &self.log)?;
         let clock = Clock::start();
         while TcpStream::connect_timeout(&self.address, GLANCE).is_err() {
             ensure!(server.is_alive(), "the control plane ended; see {}", self.log.display());
@@ -124,10 +125,10 @@ impl Control {
         ended.json()
     }
 
-    /// Tokens, each for one host.
-    pub(super) fn tokens(&self, count: usize) -> anyhow::Result<Vec<String>> {
-        let count = count.to_string();
-        let ended = self.command(&["token", "create", "--bind", "site=demo", "--count", &count])?;
+    /// Tokens, each for one host at `site`.
+    pub(super) fn tokens(&self, site: &str, count: usize) -> anyhow::Result<Vec<String>> {
+        let (label, count) = (format!("site={site}"), count.to_string());
+        let ended = self.command(&["token", "create", "--bind", &label, "--count", &count])?;
         ensure!(ended.status.success(), "token create: {}{}", ended.out, ended.err);
         Ok(ended.out.split_whitespace().map(str::to_owned).collect())
     }

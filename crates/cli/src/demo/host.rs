@@ -37,6 +37,8 @@ pub(super) struct Joining<'a> {
     pub(super) repository: &'a str,
     /// The root that was brought by another way than the control plane.
     pub(super) trusted_root: &'a Path,
+    /// How often it asks the repository for news.
+    pub(super) poll: &'static str,
 }
 
 impl Host {
@@ -59,6 +61,7 @@ impl Host {
         let policy = include_str!("policy.yaml")
             .replace("@NAME@", name)
             .replace("@URL@", url)
+            .replace("@POLL@", joining.poll)
             .replace("@HOST@", url.trim_start_matches("http://"))
             .replace("@PORT@", &host.port.to_string())
             .replace("@ROOT@", text(&host.root)?);

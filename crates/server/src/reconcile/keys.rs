@@ -4,10 +4,8 @@
 
 use std::time::Duration;
 
-use handover_engine::control::presence::away_after;
 use handover_engine::control::rotation::{is_due, may_retire_order_key, may_switch_authority};
-use handover_model::wire::LONGEST_WAIT;
-use handover_model::{Digest, Millis, Timestamp};
+use handover_model::{Digest, Timestamp};
 use handover_store::{StoreError, settings};
 use serde::{Deserialize, Serialize};
 
@@ -111,7 +109,7 @@ fn finish(state: &AppState, now: Timestamp) -> Result<bool, StartError> {
     if !authorities.is_rotating() && ring.rotating_since().is_none() {
         return Ok(false);
     }
-    let patience = away_after(state.config.next, Millis(LONGEST_WAIT)).duration();
+    let patience = state.config.away_after().duration();
     let micros = i64::try_from(patience.as_micros()).unwrap_or(i64::MAX);
     let since = Timestamp::from_micros(now.as_micros().saturating_sub(micros));
     let [keys, ca] = state.agents.acknowledged((ring.number(), authorities.number()), since);

@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use handover_engine::control::orders::expire;
-use handover_engine::control::presence::{away_after, is_gone, stands};
+use handover_engine::control::presence::{is_gone, stands};
 use handover_model::api::AgentState;
-use handover_model::wire::LONGEST_WAIT;
 use handover_model::{Millis, Timestamp};
 use handover_store::agents::{self, Silent};
 use handover_store::{AgentKey, Lease, StoreError, Tx, events, idempotency, orders};
@@ -59,7 +58,7 @@ async fn expire_orders(state: &AppState, lease: &Lease) -> Result<(), StoreError
 
 async fn notice_silence(state: &AppState, lease: &Lease) -> Result<(), StoreError> {
     let now = state.now().wall;
-    let patience = away_after(state.config.next, Millis(LONGEST_WAIT));
+    let patience = state.config.away_after();
     let since = back(now, patience.duration());
     let mut after = AgentKey::from_i64(0);
     loop {
