@@ -32,7 +32,7 @@ pub(crate) fn about(
     agent: AgentId,
     data: Value,
 ) -> Result<(), StoreError> {
-    let event = NewEvent { at, kind, agent: Some(agent), order: None, data };
+    let event = NewEvent { at, kind, agent: Some(agent), order: None, rollout: None, data };
     handover_store::events::insert(tx, &event)
 }
 
@@ -43,6 +43,7 @@ pub(crate) fn order(tx: &mut Tx<'_>, at: Timestamp, order: &Order) -> Result<(),
         kind: kind_of(order.state),
         agent: Some(order.agent_id),
         order: Some(order.id),
+        rollout: order.rollout.map(|(id, _)| id),
         data: json!({
             "action": order.action,
             "code": order.code,
@@ -50,6 +51,8 @@ pub(crate) fn order(tx: &mut Tx<'_>, at: Timestamp, order: &Order) -> Result<(),
             "release": order.release,
             "progress": order.progress,
             "by": order.by,
+            "position": order.rollout.map(|(_, member)| member.position),
+            "attempt": order.rollout.map(|(_, member)| member.attempt),
         }),
     };
     handover_store::events::insert(tx, &event)

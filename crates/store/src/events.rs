@@ -1,7 +1,7 @@
 //! Events: written without a number in the transaction of the change, read by number only.
 
 use handover_model::api::{EventInfo, Page};
-use handover_model::{AgentId, OrderId, Timestamp};
+use handover_model::{AgentId, OrderId, RolloutId, Timestamp};
 use serde_json::Value as Json;
 
 use crate::page::{number, page, rows_for};
@@ -18,6 +18,8 @@ pub struct NewEvent {
     pub agent: Option<AgentId>,
     /// The order that it is about.
     pub order: Option<OrderId>,
+    /// The rollout that it is about.
+    pub rollout: Option<RolloutId>,
     /// Particulars.
     pub data: Json,
 }
@@ -32,9 +34,11 @@ pub enum Filter {
     Agent(AgentId),
     /// Those about one order.
     Order(OrderId),
+    /// Those about one rollout, its orders' too.
+    Rollout(RolloutId),
 }
 
-const COLUMNS: &str = "seq, at, kind, agent, order_id, data";
+const COLUMNS: &str = "seq, at, kind, agent, order_id, data, rollout";
 
 /// Writes an event, with what is to be delivered of it to webhooks; the sequencer numbers it
 /// after the commit.
@@ -44,14 +48,15 @@ const COLUMNS: &str = "seq, at, kind, agent, order_id, data";
 pub fn insert(tx: &mut Tx<'_>, event: &NewEvent) -> Result<(), StoreError> {
     tx.note_news();
     let row = tx.query_one(
-        "INSERT INTO events (at, kind, agent, order_id, data) VALUES ($1, $2, $3, $4, $5) \
-         RETURNING key",
+        "INSERT INTO events (at, kind, agent, order_id, data, rollout) \
+         VALUES ($1, $2, $3, $4, $5, $6) RETURNING key",
         params![
             event.at,
             event.kind,
             event.agent.map(|id| id.to_string()),
             event.order.map(|id| id.to_string()),
-            event.data.to_string()
+            event.data.to_string(),
+            event.rollout.map(|id| id.to_string())
         ],
     )?;
     if webhooks::is_told(event.kind) {
@@ -75,6 +80,7 @@ pub fn list(
         Filter::All => ("", None),
         Filter::Agent(id) => (" AND agent = $3", Some(id.to_string())),
         Filter::Order(id) => (" AND order_id = $3", Some(id.to_string())),
+        Filter::Rollout(id) => (" AND rollout = $3", Some(id.to_string())),
     };
     let sql =
         format!("SELECT {COLUMNS} FROM events WHERE seq > $1{condition} ORDER BY seq LIMIT $2");
@@ -137,5 +143,6 @@ pub(crate) fn read(row: &Row) -> Result<EventInfo, StoreError> {
         agent: row.parse_opt(3)?,
         order: row.parse_opt(4)?,
         data: row.json(5)?,
+        rollout: row.parse_opt(6)?,
     })
 }

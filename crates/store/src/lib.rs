@@ -33,6 +33,7 @@ mod plans;
 mod postgres;
 mod real_world;
 pub mod reports;
+pub mod rollouts;
 mod schema;
 pub mod sequencer;
 pub mod settings;

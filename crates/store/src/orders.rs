@@ -2,9 +2,12 @@
 
 use handover_model::api::{OrderState, OrderStep, Page};
 use handover_model::wire::{Action, Expect, Place, SignedDoc};
-use handover_model::{AgentId, AgentName, ComponentName, OrderId, Progress, ReleaseId, Timestamp};
+use handover_model::{
+    AgentId, AgentName, ComponentName, OrderId, Progress, ReleaseId, RolloutId, Timestamp,
+};
 
 use crate::page::{number, page, rows_for};
+use crate::rollouts::RolloutKey;
 use crate::touch::AgentKey;
 use crate::value::json;
 use crate::{Row, StoreError, Tx, Value, params};
@@ -60,6 +63,23 @@ pub struct Order {
     pub ended_at: Option<Timestamp>,
     /// Counts changes.
     pub generation: u64,
+    /// The rollout that made it, and for which member.
+    pub rollout: Option<(RolloutId, Member)>,
+    /// When the host acknowledged it first: from then on the host is exposed to what it brings.
+    pub accepted_at: Option<Timestamp>,
+    /// Not to be activated before.
+    pub activate_at: Option<Timestamp>,
+}
+
+/// For which member of a rollout an order is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// The rollout.
+    pub rollout: RolloutKey,
+    /// The member's place in it, from 0.
+    pub position: u32,
+    /// Counts the orders for that member, from 1.
+    pub attempt: u32,
 }
 
 /// An order that a person gives.
@@ -79,6 +99,10 @@ pub struct NewOrder {
     pub by: String,
     /// When it is void unless begun.
     pub expires: Timestamp,
+    /// The rollout that makes it, and for which member.
+    pub member: Option<Member>,
+    /// Not to be activated before.
+    pub activate_at: Option<Timestamp>,
 }
 
 /// Which orders. All that is given must hold.
@@ -97,7 +121,9 @@ pub struct Filter {
 const SELECT: &str = "SELECT o.key, o.id, o.agent, a.id, a.name, o.action, o.expect, o.reason, \
     o.created_by, o.created_at, o.expires_at, o.state, o.epoch, o.sequence, o.document, \
     o.handed_out_at, o.cancel, o.code, o.outcome, o.release, o.progress, o.superseded_by, \
-    o.changed_at, o.ended_at, o.generation FROM orders o CROSS JOIN agents a \
+    o.changed_at, o.ended_at, o.generation, o.rollout, o.position, o.attempt, o.accepted_at, \
+    o.activate_at, (SELECT r.id FROM rollouts r WHERE r.key = o.rollout) \
+    FROM orders o CROSS JOIN agents a \
     WHERE a.key = o.agent";
 
 /// Writes down what a person wants, as `pending`.
@@ -107,8 +133,8 @@ const SELECT: &str = "SELECT o.key, o.id, o.agent, a.id, a.name, o.action, o.exp
 pub fn insert(tx: &mut Tx<'_>, new: &NewOrder, now: Timestamp) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO orders (id, agent, state, action, component, expect, reason, created_by, \
-         created_at, expires_at, changed_at, generation) \
-         VALUES ($1, $2, 'pending', $3, $4, $5, $6, $7, $8, $9, $8, 1)",
+         created_at, expires_at, changed_at, generation, rollout, position, attempt, activate_at) \
+         VALUES ($1, $2, 'pending', $3, $4, $5, $6, $7, $8, $9, $8, 1, $10, $11, $12, $13)",
         params![
             new.id.to_string(),
             new.agent.0,
@@ -118,7 +144,11 @@ pub fn insert(tx: &mut Tx<'_>, new: &NewOrder, now: Timestamp) -> Result<(), Sto
             new.reason.as_ref(),
             &new.by,
             now,
-            new.expires
+            new.expires,
+            new.member.map(|member| member.rollout.0),
+            new.member.map(|member| member.position),
+            new.member.map(|member| member.attempt),
+            new.activate_at
         ],
     )?;
     step(tx, new.id, OrderState::Pending, None, None, now)
@@ -213,7 +243,7 @@ pub fn save(tx: &mut Tx<'_>, order: &Order, now: Timestamp) -> Result<u64, Store
         "UPDATE orders SET state = $2, epoch = $3, sequence = $4, document = $5, \
          handed_out_at = $6, cancel = $7, code = $8, outcome = $9, release = $10, \
          progress = $11, superseded_by = $12, expires_at = $13, changed_at = $14, \
-         ended_at = $15, generation = $16 WHERE key = $1",
+         ended_at = $15, generation = $16, accepted_at = $17 WHERE key = $1",
         params![
             order.key,
             order.state.name(),
@@ -230,7 +260,8 @@ pub fn save(tx: &mut Tx<'_>, order: &Order, now: Timestamp) -> Result<u64, Store
             order.expires,
             now,
             ended_at,
-            found + 1
+            found + 1,
+            order.accepted_at.or_else(|| is_begun(order.state).then_some(now))
         ],
     )?;
     if state != order.state {
@@ -265,6 +296,25 @@ pub fn count_by_state(tx: &mut Tx<'_>) -> Result<Vec<(OrderState, u32)>, StoreEr
     rows.iter().map(|row| Ok((row.parse(0)?, row.get(1)?))).collect()
 }
 
+/// Whether the state says that the host acknowledged the order and did not turn it down.
+fn is_begun(state: OrderState) -> bool {
+    match state {
+        OrderState::Accepted
+        | OrderState::Running
+        | OrderState::Done
+        | OrderState::Failed
+        | OrderState::Reverted => true,
+        OrderState::Pending
+        | OrderState::HandedOut
+        | OrderState::Cancelling
+        | OrderState::Refused
+        | OrderState::Cancelled
+        | OrderState::Expired
+        | OrderState::Superseded
+        | OrderState::Voided => false,
+    }
+}
+
 fn step(
     tx: &mut Tx<'_>,
     id: OrderId,
@@ -282,6 +332,13 @@ fn step(
 
 fn read(row: &Row) -> Result<Order, StoreError> {
     let place = row.get::<Option<u64>>(12)?.zip(row.get::<Option<u64>>(13)?);
+    let rollout = match (row.get::<Option<i64>>(25)?, row.parse_opt(30)?) {
+        (Some(key), Some(id)) => {
+            let (position, attempt) = (row.get(26)?, row.get(27)?);
+            Some((id, Member { rollout: RolloutKey(key), position, attempt }))
+        }
+        (None, _) | (_, None) => None,
+    };
     Ok(Order {
         key: row.get(0)?,
         id: row.parse(1)?,
@@ -307,5 +364,8 @@ fn read(row: &Row) -> Result<Order, StoreError> {
         changed_at: row.get(22)?,
         ended_at: row.get(23)?,
         generation: row.get(24)?,
+        rollout,
+        accepted_at: row.get(28)?,
+        activate_at: row.get(29)?,
     })
 }

@@ -2,13 +2,13 @@
 
 use camino::Utf8PathBuf;
 use handover_model::Timestamp;
-use handover_model::api::{AgentState, OrderState};
+use handover_model::api::{AgentState, OrderState, RolloutState};
 use handover_testkit::Postgres;
 
 use crate::touch::AgentKey;
 use crate::{
     Database, Options, Store, StoreError, Tx, Value, agents, api_tokens, audit, events, orders,
-    params, reports, tokens,
+    params, reports, rollouts, tokens,
 };
 
 fn agent_filters() -> Vec<agents::Filter> {
@@ -67,8 +67,13 @@ fn ask_all(tx: &mut Tx<'_>) -> Result<Vec<(String, Vec<Value<'static>>)>, StoreE
     orders::open_of(tx, key)?;
     orders::overdue(tx, now, 100)?;
     orders::history(tx, order)?;
-    for filter in [events::Filter::All, events::Filter::Agent(agent), events::Filter::Order(order)]
-    {
+    let rollout = "rollout_018bcfe5687b7fffbfffffffffffffff".parse().unwrap();
+    for filter in [
+        events::Filter::All,
+        events::Filter::Agent(agent),
+        events::Filter::Order(order),
+        events::Filter::Rollout(rollout),
+    ] {
         events::list(tx, &filter, Some("5"), 100)?;
     }
     events::timeline(tx, agent, Some("50"), 100)?;
@@ -81,6 +86,22 @@ fn ask_all(tx: &mut Tx<'_>) -> Result<Vec<(String, Vec<Value<'static>>)>, StoreE
     tokens::list(tx, None, 100, now)?;
     api_tokens::list(tx, None, 100, now)?;
     agents::residents(tx, key, 100)?;
+    for filter in [
+        rollouts::Filter::default(),
+        rollouts::Filter { is_open: true, ..rollouts::Filter::default() },
+        rollouts::Filter { state: Some(RolloutState::Done), ..rollouts::Filter::default() },
+    ] {
+        rollouts::list(tx, &filter, Some("1000"), 100)?;
+    }
+    rollouts::live(tx)?;
+    let rollout = rollouts::RolloutKey(7);
+    rollouts::standing(tx, rollout)?;
+    rollouts::members(tx, rollout, 0)?;
+    rollouts::orders_of(tx, rollout, (-1, 0), 100)?;
+    rollouts::order_of_member(tx, rollout, 7)?;
+    rollouts::in_flight(tx, rollout, None)?;
+    rollouts::in_flight(tx, rollout, Some(("site", "a")))?;
+    rollouts::decays(tx, rollout, None, 100)?;
     // `agents::silent_since` walks through everybody on purpose: an index on what every check-in
     // changes would cost more than its walk.
     Ok(std::mem::take(&mut tx.asked))
@@ -163,5 +184,17 @@ INSERT INTO tokens (id, secret, labels, created_by, created_at, expires_at, gene
 INSERT INTO api_tokens (id, secret, name, permissions, created_by, created_at, generation)
   SELECT 'token_' || lpad(n::text, 32, '0'), n::text, 'x', '[]', 'x', 0, 1
   FROM generate_series(1, 20000) n;
+INSERT INTO rollouts (id, name, kind, component, spec, state, priority, released, members,
+    progress, counts, created_by, created_at, changed_at, ended_at, generation)
+  SELECT 'rollout_' || lpad(n::text, 32, '0'), 'r-' || n, '{\"is\":\"update\"}', 'app',
+    '{\"name\":\"r\",\"component\":\"app\",\"to\":\"1.0.0\",\"select\":\"all\"}',
+    CASE WHEN n % 1000 = 0 THEN 'running' ELSE 'done' END, 50, 0, 0, '{}',
+    '{\"members\":0,\"released\":0,\"away\":0,\"exposed\":0,\"running\":0,\"done\":0,\"failed\":0,\"silent\":0,\"refused\":0,\"withdrawn\":0,\"satisfied\":0}',
+    'x', 0, 0,
+    CASE WHEN n % 1000 = 0 THEN NULL ELSE 1 END, 1
+  FROM generate_series(1, 20000) n;
+INSERT INTO rollout_members SELECT key, 0, '[]' FROM rollouts;
+INSERT INTO rollout_decays SELECT key, 0, 1, 0, 'x', NULL FROM rollouts;
+UPDATE orders SET rollout = key % 100 + 1, position = key, attempt = 1;
 ANALYZE;
 ";

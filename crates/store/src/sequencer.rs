@@ -38,7 +38,7 @@ pub fn number(tx: &mut Tx<'_>, lease: &Lease, limit: u32) -> Result<Numbered, St
 
 fn number_events(tx: &mut Tx<'_>, limit: u32) -> Result<Vec<EventInfo>, StoreError> {
     let found = tx.query(
-        "SELECT 0, at, kind, agent, order_id, data, key FROM events WHERE seq IS NULL \
+        "SELECT 0, at, kind, agent, order_id, data, rollout, key FROM events WHERE seq IS NULL \
          ORDER BY key LIMIT $1",
         params![limit],
     )?;
@@ -48,7 +48,7 @@ fn number_events(tx: &mut Tx<'_>, limit: u32) -> Result<Vec<EventInfo>, StoreErr
     let last: i64 = tx.query_one("SELECT coalesce(max(seq), 0) FROM events", &[])?.get(0)?;
     let mut numbered = Vec::with_capacity(found.len());
     for (row, seq) in found.iter().zip(last + 1..) {
-        let key: i64 = row.get(6)?;
+        let key: i64 = row.get(7)?;
         tx.execute("UPDATE events SET seq = $1 WHERE key = $2", params![seq, key])?;
         let event = events::read(row)?;
         numbered.push(EventInfo { seq: u64::try_from(seq).unwrap_or(0), ..event });

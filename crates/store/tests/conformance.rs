@@ -20,6 +20,8 @@ mod orders;
 mod postgres;
 #[path = "conformance/rig.rs"]
 mod rig;
+#[path = "conformance/rollouts.rs"]
+mod rollouts;
 #[path = "conformance/schema.rs"]
 mod schema;
 #[path = "conformance/sequencer.rs"]

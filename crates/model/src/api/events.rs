@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, OrderId, Timestamp};
+use crate::{AgentId, OrderId, RolloutId, Timestamp};
 
 /// One event. In the stream its `seq` is the event's id, so that `Last-Event-ID` resumes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct EventInfo {
     /// The order that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderId>,
+    /// The rollout that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutId>,
     /// Particulars, by kind; only ever added to.
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub data: serde_json::Value,

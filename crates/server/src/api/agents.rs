@@ -289,7 +289,7 @@ pub(super) fn event(
     data: serde_json::Value,
     at: Timestamp,
 ) -> NewEvent {
-    NewEvent { at, kind, agent: Some(agent.id), order: None, data }
+    NewEvent { at, kind, agent: Some(agent.id), order: None, rollout: None, data }
 }
 
 fn retired(agent: &Agent) -> Problem {

@@ -59,6 +59,8 @@ pub(super) fn place(
         reason: wish.reason.clone(),
         by: wish.who.clone(),
         expires: wish.expires,
+        member: None,
+        activate_at: None,
     };
     orders::insert(tx, &new, now)?;
     for mut rival in superseded {

@@ -322,6 +322,9 @@ fn record(
     };
     audit::insert(tx, &row)?;
     let data = json!({ "token": id, "by": who });
-    events::insert(tx, &events::NewEvent { at, kind: what, agent: None, order: None, data })?;
+    events::insert(
+        tx,
+        &events::NewEvent { at, kind: what, agent: None, order: None, rollout: None, data },
+    )?;
     Ok(())
 }

@@ -273,6 +273,7 @@ impl Applicant {
                 kind: "agent.enrolled",
                 agent: Some(agent),
                 order: None,
+                rollout: None,
                 data: particulars.clone(),
             },
         )?;

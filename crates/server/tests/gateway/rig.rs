@@ -221,6 +221,8 @@ impl Site {
                 reason: Some("test".to_owned()),
                 by: "test".to_owned(),
                 expires: now.after(Duration::from_hours(1)),
+                member: None,
+                activate_at: None,
             };
             orders::insert(tx, &new, now)?;
             tell(tx, "order.pending", agent.id, id, now)
@@ -295,8 +297,14 @@ fn tell(
     order: OrderId,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    let event =
-        events::NewEvent { at, kind, agent: Some(agent), order: Some(order), data: Value::Null };
+    let event = events::NewEvent {
+        at,
+        kind,
+        agent: Some(agent),
+        order: Some(order),
+        rollout: None,
+        data: Value::Null,
+    };
     events::insert(tx, &event)
 }
 

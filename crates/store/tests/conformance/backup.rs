@@ -39,8 +39,8 @@ on_both_databases! {
 /// A rollout with everything that hangs on it, as rows: what schema 2 brought.
 const FLEETS: [&str; 8] = [
     "INSERT INTO rollouts (id, name, kind, component, spec, state, priority, released, members, \
-     progress, counts, created_by, created_at, changed_at, generation) VALUES ('rollout_1', \
-     'app-2', '{}', 'app', '{}', 'done', 50, 1, 1, '{}', '{}', 'ann', 1, 1, 1)",
+     progress, counts, created_by, created_at, changed_at, generation) VALUES ( \
+     'rollout_018bcfe5687b7fffbfffffffffffffff', 'app-2', '{}', 'app', '{}', 'done', 50, 1, 1, '{}', '{}', 'ann', 1, 1, 1)",
     "INSERT INTO rollout_members (rollout, chunk, members) SELECT key, 0, '[]' FROM rollouts",
     "INSERT INTO rollout_decays (rollout, position, agent, at, code) \
      SELECT r.key, 0, a.key, 1, 'returned' FROM rollouts r, agents a WHERE a.name = 'web-1'",
@@ -86,6 +86,8 @@ pub(crate) fn fill(store: &Store) -> AgentKey {
             reason: None,
             by: "ann".to_owned(),
             expires: at(1000),
+            member: None,
+            activate_at: None,
         };
         orders::insert(tx, &order, at(3))?;
         let mut done = NewOrder { id: order_id(2), ..order };
@@ -165,6 +167,7 @@ fn happen(store: &Store, times: u64) {
                 kind: "test",
                 agent: Some(agent_id(1)),
                 order: None,
+                rollout: None,
                 data: data.clone(),
             };
             events::insert(tx, &event)?;

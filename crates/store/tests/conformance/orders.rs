@@ -32,6 +32,8 @@ fn update(number: u64, agent: AgentKey) -> NewOrder {
         reason: Some("because".to_owned()),
         by: "token_x (ann)".to_owned(),
         expires: at(100 + i64::try_from(number).unwrap()),
+        member: None,
+        activate_at: None,
     }
 }
 

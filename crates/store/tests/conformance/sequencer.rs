@@ -40,7 +40,14 @@ fn happen(store: &Store, thread: u64, round: u64) {
     let data = serde_json::json!({ "thread": thread, "round": round });
     write(store, move |tx| {
         let agent = round.is_multiple_of(2).then(|| agent_id(thread));
-        let event = NewEvent { at: at(0), kind: "test", agent, order: None, data: data.clone() };
+        let event = NewEvent {
+            at: at(0),
+            kind: "test",
+            agent,
+            order: None,
+            rollout: None,
+            data: data.clone(),
+        };
         events::insert(tx, &event)?;
         let change = NewAudit {
             at: at(0),
@@ -158,7 +165,8 @@ fn a_commit_with_an_event_rings_and_one_without_does_not(rig: &Rig) {
     assert!(rung());
     let failed: Result<(), StoreError> = write(&store, |tx| {
         let data = serde_json::json!({});
-        let event = NewEvent { at: at(0), kind: "test", agent: None, order: None, data };
+        let event =
+            NewEvent { at: at(0), kind: "test", agent: None, order: None, rollout: None, data };
         events::insert(tx, &event)?;
         Err(StoreError::Closed)
     });

@@ -138,7 +138,7 @@ CREATE TABLE orders (
     UNIQUE (agent, epoch, sequence)
 );
 INSERT INTO orders VALUES (1, 'order_018bcfe568007d0a912b8ee8928edf24', 1, 'pending', '{"do":"retire"}', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'ann', 1700000003000000, 1700001000000000, NULL, 1700000003000000, NULL, 1, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO orders VALUES (2, 'order_018bcfe568007902a9a86640bfdb1cd0', 1, 'done', '{"do":"retire"}', NULL, NULL, 'done', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'ann', 1700000003000000, 1700001000000000, NULL, 1700000004000000, 1700000004000000, 2, 1, 0, 1, NULL, NULL);
+INSERT INTO orders VALUES (2, 'order_018bcfe568007902a9a86640bfdb1cd0', 1, 'done', '{"do":"retire"}', NULL, NULL, 'done', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'ann', 1700000003000000, 1700001000000000, NULL, 1700000004000000, 1700000004000000, 2, 1, 0, 1, 1700000004000000, NULL);
 CREATE TABLE order_steps (
     key INTEGER PRIMARY KEY AUTOINCREMENT,
     order_id TEXT NOT NULL,
@@ -264,7 +264,7 @@ CREATE TABLE rollouts (
     watch_until BIGINT,
     generation BIGINT NOT NULL
 );
-INSERT INTO rollouts VALUES (1, 'rollout_1', 'app-2', '{}', 'app', '{}', 'done', 50, 1, 1, NULL, '{}', '{}', NULL, NULL, NULL, NULL, 'ann', 1, NULL, NULL, 1, NULL, NULL, 1);
+INSERT INTO rollouts VALUES (1, 'rollout_018bcfe5687b7fffbfffffffffffffff', 'app-2', '{}', 'app', '{}', 'done', 50, 1, 1, NULL, '{}', '{}', NULL, NULL, NULL, NULL, 'ann', 1, NULL, NULL, 1, NULL, NULL, 1);
 CREATE TABLE rollout_members (
     rollout BIGINT NOT NULL REFERENCES rollouts (key),
     chunk BIGINT NOT NULL,

@@ -71,7 +71,8 @@ async fn publish_whole(
         };
         audit::insert(tx, &row)?;
         let kind = "repository.published";
-        let event = events::NewEvent { at: now, kind, agent: None, order: None, data };
+        let event =
+            events::NewEvent { at: now, kind, agent: None, order: None, rollout: None, data };
         events::insert(tx, &event)?;
         Ok(published.clone())
     })
