@@ -237,7 +237,10 @@ fn a_check_that_is_not_answered_keeps_an_answer_while_it_is_fresh(rig: &Rig) {
 
 fn tell(tx: &mut Tx<'_>, kind: &'static str, number: i64) -> Result<(), StoreError> {
     let data = json!({ "number": number });
-    events::insert(tx, &NewEvent { at: at(number), kind, agent: None, order: None, data })
+    events::insert(
+        tx,
+        &NewEvent { at: at(number), kind, agent: None, order: None, rollout: None, data },
+    )
 }
 
 fn due(store: &Store, hook: WebhookKey, now: Timestamp) -> Vec<webhooks::Due> {

@@ -53,7 +53,7 @@ fn a_rollout_is_read_as_it_was_written_and_changes_by_compare_and_swap(rig: &Rig
     assert_eq!(made.spec, spec("app-2"));
     made.state = RolloutState::Running;
     made.plan = Some("{\"seed\":1}".to_owned());
-    made.progress = "{\"wave\":0}".to_owned();
+    "{\"wave\":0}".clone_into(&mut made.progress);
     (made.released, made.members) = (10, 100);
     (made.counts.done, made.started_at) = (3, Some(at(2)));
     made.superseded_by = Some(rollout_id(9));
@@ -84,7 +84,7 @@ fn a_name_is_free_again_when_its_rollout_is_over(rig: &Rig) {
     make(&store, 2, "app-2").unwrap();
     let newest = read(&store, |tx| rollouts::by_name(tx, &parsed("app-2"))).unwrap().unwrap();
     assert_eq!(newest.id, rollout_id(2));
-    let live = read(&store, |tx| rollouts::live(tx)).unwrap();
+    let live = read(&store, rollouts::live).unwrap();
     assert_eq!(live.len(), 1);
 }
 
@@ -221,7 +221,7 @@ fn lists_show_the_newest_first_and_only_what_was_asked_for(rig: &Rig) {
     assert_eq!(names(&done, 9).0, ["app-2"]);
     let other = Filter { component: Some(parsed("db")), ..all };
     assert_eq!(names(&other, 9).0.len(), 0);
-    let counts = read(&store, |tx| rollouts::count_by_state(tx)).unwrap();
+    let counts = read(&store, rollouts::count_by_state).unwrap();
     assert_eq!(counts.iter().map(|(_, count)| count).sum::<u32>(), 4);
 }
 
