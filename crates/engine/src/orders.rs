@@ -159,6 +159,8 @@ pub enum Next {
     /// Begin it, for the first time or after a cut that came before anything was done. A release
     /// was decided on before the cut, if it is named: that one and no other.
     Begin(Option<ReleaseId>),
+    /// Its time has not come: bring what it needs, so that nothing but its beginning is left.
+    Stage,
     /// It has a run: look what became of that.
     Look(RunId),
     /// End it like this.
@@ -335,7 +337,11 @@ impl OrderLedger {
     /// What to do about one of [`Self::open_orders`]; `None` for one that ended.
     pub fn plan_next(taken: &Taken, now: Timestamp) -> Option<Next> {
         match &taken.stand {
-            Stand::Accepted => Some(expiry(&taken.order, now).map_or(Next::Begin(None), Next::End)),
+            Stand::Accepted => Some(match expiry(&taken.order, now) {
+                Some(expired) => Next::End(expired),
+                None if taken.order.activate.is_some_and(|activate| activate > now) => Next::Stage,
+                None => Next::Begin(None),
+            }),
             Stand::Running { run: Some(run), .. } => Some(Next::Look(*run)),
             Stand::Running { starts, run: None, release, since: _ } => {
                 Some(if *starts < MOST_STARTS {

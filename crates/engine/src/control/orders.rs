@@ -158,6 +158,12 @@ pub fn hear(order: &Known<'_>, report: &OrderReport, host: Option<&HostState>) -
     };
     let change = match report.stage {
         OrderStage::Accepted if order.state == OrderState::HandedOut => told(OrderState::Accepted),
+        // All that it needs is on the host and waits for its time.
+        OrderStage::Accepted
+            if order.state == OrderState::Accepted && report.progress.is_some() =>
+        {
+            told(OrderState::Accepted)
+        }
         OrderStage::Accepted => return None,
         OrderStage::Running if order.state == OrderState::Cancelling => Change {
             progress: report.progress.clone(),

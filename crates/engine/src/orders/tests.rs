@@ -25,6 +25,7 @@ fn order(n: u8, epoch: u64, sequence: u64) -> AgentOrder {
         issued: at(0),
         expires: at(1000),
         reason: None,
+        activate: None,
     }
 }
 
@@ -246,6 +247,7 @@ proptest! {
                             ledger = ledger.ended(which, &Ending::done(None, at(now)));
                         }
                         Next::Look(_) => ledger = ledger.without_run(which),
+                        Next::Stage => unreachable!("no order here is for later"),
                         Next::Begin(_) => {
                             let run = RunId::mint(&mut runs, at(now));
                             ledger = ledger.begun(which, at(now)).carried(which, run, &to);
@@ -265,4 +267,21 @@ proptest! {
         prop_assert_eq!(ledger.open_orders().count(), 0);
         prop_assert!(taken.iter().all(|order| ledger.find(*order).is_some()), "forgotten");
     }
+}
+
+#[test]
+fn an_order_for_later_is_staged_until_then_and_can_be_cancelled_until_then() {
+    let later = AgentOrder { activate: Some(at(500)), ..order(1, 1, 1) };
+    let ledger = received(&OrderLedger::default(), &later, at(1));
+    let next = |now| OrderLedger::plan_next(ledger.find(id(1)).unwrap(), now);
+    assert_eq!(next(at(1)), Some(Next::Stage));
+    assert_eq!(next(at(499)), Some(Next::Stage));
+    assert_eq!(next(at(500)), Some(Next::Begin(None)));
+    assert!(
+        matches!(next(at(1000)), Some(Next::End(ending)) if ending.stage == OrderStage::Expired)
+    );
+    assert!(matches!(ledger.cancel(id(1), at(499)), Cancelling::Cancelled(_)));
+    // A start from what was written down waits as well.
+    let reopened = OrderLedger::open(&ledger.seal().unwrap()).unwrap();
+    assert_eq!(OrderLedger::plan_next(&reopened.taken[0], at(499)), Some(Next::Stage));
 }

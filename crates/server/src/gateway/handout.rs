@@ -82,6 +82,7 @@ fn sign_order(order: &mut Order, place: Place, ring: &Ring, now: Timestamp) -> R
         issued: now,
         expires: order.expires,
         reason: order.reason.clone(),
+        activate: None,
     };
     order.document = Some(sign(&document, ring)?);
     order.place = Some(place);

@@ -27,6 +27,7 @@ fn order(for_agent: AgentId) -> AgentOrder {
         issued: at(0),
         expires: at(60),
         reason: None,
+        activate: None,
     }
 }
 
