@@ -9,7 +9,8 @@ use crate::agent::Agent;
 use crate::attempts::Attempts;
 use crate::failure::Failure;
 use crate::follow::{
-    MOST_HOPS, Moved, ahead_of, change_slots, perform, pick_up, raise_floors, refresh_now,
+    MOST_HOPS, Moved, ahead_of, change_slots, perform, pick_up, prepare_only, raise_floors,
+    refresh_now,
 };
 use crate::install::Landed;
 use crate::outlook::Wish;
@@ -79,6 +80,34 @@ pub fn update_as(
         }
     }
     Ok(moved)
+}
+
+/// Brings the first release that [`update_as`] would install, verified and unpacked, and begins
+/// nothing.
+///
+/// # Errors
+/// [`Failure`] when there is nothing that may be installed, or it can't be brought.
+pub fn stage_as(
+    agent: &mut Agent,
+    policy: &HostPolicy,
+    name: &ComponentName,
+    asked: Asked<'_>,
+) -> Result<(), Failure> {
+    let Known { refreshed, mut refused } = refresh_now(agent, policy)?;
+    if let Some(error) = refused.remove(name) {
+        return Err(error.into());
+    }
+    let wish = Wish { component: name, asked, permits: &[] };
+    let ahead = ahead_of(agent, policy, &refreshed, name, Some(wish))?
+        .ok_or_else(|| unknown_component(policy, name))?;
+    match &ahead.decision.choice {
+        Choice::UpToDate => Ok(()),
+        Choice::Hold(reason) => {
+            let (code, reason) = (reason.code(), reason.to_string());
+            Err(Failure::Refused { code, reason })
+        }
+        Choice::Update { .. } => prepare_only(agent, policy, &refreshed, &ahead),
+    }
 }
 
 fn judge(component: &ComponentName, to: Version, landed: Landed) -> Result<(), Failure> {

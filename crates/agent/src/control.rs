@@ -6,10 +6,10 @@
 //! Without it, or with one that lies or stalls, the host goes on by its own policy.
 
 pub mod channel;
+pub mod core;
 pub mod desk;
 pub mod enrolment;
 pub mod identity;
-pub mod outbox;
 pub mod perform;
 pub mod side;
 pub mod standing;

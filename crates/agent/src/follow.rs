@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use handover_engine::choose::Choice;
+use handover_engine::graph::Offer;
 use handover_engine::slots::clear_quarantine;
 use handover_hoststeps::Published;
 use handover_hoststeps::disk::SlotsStore;
@@ -21,7 +22,7 @@ use crate::backoff::{jitter, plan_wait};
 use crate::control::side::Side;
 use crate::download::DownloadError;
 use crate::failure::{Failure, chain};
-use crate::install::{Landed, install};
+use crate::install::{Landed, install, prepare};
 use crate::news::News;
 use crate::outlook::{Ahead, Outlook, Wish};
 use crate::repository::{Known, Source, code_of, refresh};
@@ -260,12 +261,7 @@ pub fn perform(
     };
     let name = &ahead.policy.name;
     let to = next.id();
-    let packages = refreshed.catalog.packages(name);
-    let package: Package = packages
-        .iter()
-        .find(|package| package.target.digest == to.digest && package.facts == next.facts)
-        .ok_or_else(|| Failure::NotFound { what: format!("{name} {to} has no package") })?
-        .clone();
+    let package = package_of(refreshed, name, next)?;
     let _lock = agent.lock(name)?;
     check_still_so(agent, ahead)?;
     if let Some(release) = lifts_quarantine {
@@ -302,6 +298,36 @@ pub fn perform(
         Landed::LeftAlone => return Err(Failure::Stopped),
     }
     Ok(landed)
+}
+
+/// Brings the package of the update that `ahead` chose, and begins nothing.
+///
+/// # Errors
+/// [`Failure`]; nothing but `incoming/` has changed.
+pub fn prepare_only(
+    agent: &mut Agent,
+    policy: &HostPolicy,
+    refreshed: &Refreshed,
+    ahead: &Ahead,
+) -> Result<(), Failure> {
+    let Choice::Update { next, .. } = &ahead.decision.choice else { return Ok(()) };
+    let package = package_of(refreshed, &ahead.policy.name, next)?;
+    let _lock = agent.lock(&ahead.policy.name)?;
+    prepare(agent, policy, &ahead.policy, &package).map(drop)
+}
+
+fn package_of(
+    refreshed: &Refreshed,
+    name: &ComponentName,
+    next: &Offer,
+) -> Result<Package, Failure> {
+    let to = next.id();
+    let packages = refreshed.catalog.packages(name);
+    packages
+        .iter()
+        .find(|package| package.target.digest == to.digest && package.facts == next.facts)
+        .cloned()
+        .ok_or_else(|| Failure::NotFound { what: format!("{name} {to} has no package") })
 }
 
 /// Under the lock: whether the decision still stands. Another command, or the launcher, may have

@@ -21,7 +21,7 @@ use crate::entrypoint::{Answered, Entrypoint, last_words, run_entrypoint};
 use crate::failure::Failure;
 use crate::repository::join;
 use crate::runs::{Standing, look_at_run};
-use crate::unpack::{ENTRYPOINT, unpack};
+use crate::unpack::{ENTRYPOINT, Unpacked, unpack};
 
 /// Bytes beside package and content that must be free before a download begins.
 const MARGIN: u64 = 16 * 1024 * 1024;
@@ -59,13 +59,8 @@ pub fn install(
 ) -> Result<Landed, Failure> {
     let layout = agent.home.component(&component.name);
     let to = ReleaseId { version: package.facts.version.clone(), digest: package.target.digest };
-    check_space(agent, package)?;
     let incoming = agent.home.incoming();
-    disk::make_dir_mode(&incoming, 0o700)?;
-    let archive =
-        bring(agent, policy, &package.target, &format!("{} {}", component.name, to.version))?;
-    check_openpgp(agent, policy, package, &archive)?;
-    let unpacked = unpack(&archive, &incoming, &to.digest, &package.facts)?;
+    let unpacked = prepare(agent, policy, component, package)?;
     crate::contents::keep(&layout, &to, &unpacked.files)?;
     let unpacked = unpacked.path;
     if let Some(permit) = permit {
@@ -99,6 +94,27 @@ pub fn install(
         clean(agent, &to, &order.path);
     }
     Ok(landed)
+}
+
+/// Brings `package` to this host, verifies and unpacks it, and begins nothing. What is here
+/// already is not brought again.
+///
+/// # Errors
+/// [`Failure`]; nothing but `incoming/` has changed.
+pub fn prepare(
+    agent: &mut Agent,
+    policy: &HostPolicy,
+    component: &ComponentPolicy,
+    package: &Package,
+) -> Result<Unpacked, Failure> {
+    let to = ReleaseId { version: package.facts.version.clone(), digest: package.target.digest };
+    check_space(agent, package)?;
+    let incoming = agent.home.incoming();
+    disk::make_dir_mode(&incoming, 0o700)?;
+    let archive =
+        bring(agent, policy, &package.target, &format!("{} {}", component.name, to.version))?;
+    check_openpgp(agent, policy, package, &archive)?;
+    Ok(unpack(&archive, &incoming, &to.digest, &package.facts)?)
 }
 
 /// Downloads one signed target.

@@ -1,36 +1,45 @@
-//! What the control plane's threads share: the ledger of orders, the outbox, and the bell that
-//! wakes the one that sends.
+//! What the control plane's threads share: the core, behind one lock, and the bell that wakes the
+//! one that sends.
 //!
-//! Invariant: the ledger on disk is never behind the one in memory.
+//! Invariant: whatever the core wants durable is durable before anybody acts on its word; if it
+//! can't be, the core is dropped, and the next conversation begins from what is on the disk.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use handover_engine::orders::{Ending, OrderLedger, Stand, Taken};
+use handover_engine::orders::OrderLedger;
 use handover_hoststeps::{HostError, disk};
-use handover_model::wire::{AgentOrder, HostState, OrderReport, OrderStage, ReportBody};
-use handover_model::{Digest, FramedError, OrderId, Progress, ReleaseId, SessionId, Timestamp};
+use handover_model::wire::{ChannelCa, SignedDoc};
+use handover_model::{FramedError, OrderId, SessionId};
+use handover_trust::control::OrderKeys;
 
-use handover_trust::control::state_digest;
-
+use super::core::outbox::{self, Found, Waiting, first_free};
+use super::core::{Core, Effect, File, Input, Opening, Turn};
+use super::enrolment::{machine, own_version};
 use super::identity::{ControlFiles, Identity};
-use super::outbox::Outbox;
+use super::standing::Standing;
+use crate::agent::Agent;
 use crate::failure::{Failure, chain};
 use crate::home::Home;
 use crate::real_world::Bell;
 
 /// The shared desk.
 pub struct Desk {
-    path: Utf8PathBuf,
-    ledger: Mutex<OrderLedger>,
-    outbox: Mutex<Outbox>,
-    /// The newest state that was reported.
-    state: Mutex<Option<Digest>>,
-    /// Held by whoever reports endings: two at once would report each twice.
-    telling: Mutex<()>,
+    files: ControlFiles,
+    ledger: Utf8PathBuf,
+    held: Mutex<Held>,
     closing: AtomicBool,
     bell: Bell,
+}
+
+struct Held {
+    /// Gone once something that it wanted durable could not be.
+    core: Option<Core>,
+    /// What the thread that talks is to do. It may be late, never early.
+    errands: VecDeque<Effect>,
 }
 
 /// Where the ledger of orders lies.
@@ -44,7 +53,9 @@ pub fn ledger_path(home: &Home) -> Utf8PathBuf {
 /// # Errors
 /// [`Failure`] when the disk fails.
 pub fn set_up(home: &Home) -> Result<(), Failure> {
-    let bytes = sealed(&OrderLedger::default())?;
+    let bytes = OrderLedger::default()
+        .seal()
+        .map_err(|error| Failure::Refused { code: "orders.damaged", reason: chain(&error) })?;
     disk::write_new(&ledger_path(home), &bytes, 0o600)?;
     Ok(())
 }
@@ -62,24 +73,20 @@ pub fn load_ledger(home: &Home) -> Result<OrderLedger, Failure> {
         .map_err(|error| Failure::Refused { code: "orders.damaged", reason: chain(&error) })
 }
 
-fn sealed(ledger: &OrderLedger) -> Result<Vec<u8>, Failure> {
-    ledger
-        .seal()
-        .map_err(|error| Failure::Refused { code: "orders.damaged", reason: chain(&error) })
-}
-
 impl Desk {
-    /// The desk of an enrolled host.
+    /// The desk of an enrolled host, for the conversation of `session`, which has sent `number`
+    /// requests.
     ///
     /// # Errors
     /// [`Failure`] for damaged files and a key that can't sign.
-    pub fn open(
-        home: &Home,
+    pub(super) fn open(
+        agent: &mut Agent,
         identity: &Identity,
+        (keys, ca): (OrderKeys, ChannelCa),
         session: SessionId,
-        now: Timestamp,
+        number: u64,
     ) -> Result<Self, Failure> {
-        let files = ControlFiles::of(home);
+        let (files, now) = (ControlFiles::of(&agent.home), agent.now());
         let key = identity.signing_key().ok_or_else(|| Failure::Refused {
             code: "control.key",
             reason: format!(
@@ -88,19 +95,37 @@ impl Desk {
             ),
         })?;
         let bell = Bell::new().map_err(|source| Failure::Stream { act: "make a bell", source })?;
-        Ok(Self {
-            path: ledger_path(home),
-            // What another control plane ordered of this host is not begun for this one.
-            ledger: Mutex::new(load_ledger(home)?.turned_into(identity.agent, now)),
-            outbox: Mutex::new(Outbox::open(&files, identity.agent, session, key)?),
-            state: Mutex::new(None),
-            telling: Mutex::new(()),
+        let opening = Opening {
+            agent: identity.agent,
+            enrolled_at: identity.enrolled_at,
+            key,
+            session,
+            number,
+            machine: machine(),
+            version: own_version(),
+            keys,
+            ca,
+            ledger: load_ledger(&agent.home)?,
+            free: load_free(&files)?,
+            reports: load_reports(&files, identity)?,
+            standing: Standing::load(agent),
+            seed: agent.dice.roll(),
+        };
+        let desk = Self {
+            ledger: ledger_path(&agent.home),
+            files,
+            held: Mutex::new(Held {
+                core: Some(Core::open(opening, now)?),
+                errands: VecDeque::new(),
+            }),
             closing: AtomicBool::new(false),
             bell,
-        })
+        };
+        desk.with(|_core| Ok(()))?;
+        Ok(desk)
     }
 
-    /// The bell that says that there is something to send.
+    /// The bell that says that there is something to do for the one who talks.
     pub fn bell(&self) -> &Bell {
         &self.bell
     }
@@ -116,175 +141,153 @@ impl Desk {
         self.closing.load(Ordering::SeqCst)
     }
 
-    /// The outbox.
-    pub fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn held(&self) -> MutexGuard<'_, OrderLedger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The ledger as it is now.
-    pub fn ledger(&self) -> OrderLedger {
-        self.held().clone()
-    }
-
-    /// Changes the ledger, durably.
+    /// Asks the core, and makes durable what it wants durable before its answer is used.
     ///
     /// # Errors
-    /// [`Failure`] when the disk fails; nothing has changed then.
-    pub fn change(&self, change: impl FnOnce(&OrderLedger) -> OrderLedger) -> Result<(), Failure> {
+    /// [`Failure`] when the disk fails, now or before.
+    pub fn with<T>(&self, ask: impl FnOnce(&mut Core) -> Result<T, Failure>) -> Result<T, Failure> {
         let mut held = self.held();
-        let next = change(&held);
-        if next != *held {
-            disk::write(&self.path, &sealed(&next)?, 0o600)?;
-            *held = next;
-        }
-        Ok(())
-    }
-
-    /// Ends an order and reports how.
-    ///
-    /// # Errors
-    /// [`Failure`] when the disk fails; a start reports what was not reported.
-    pub fn end(&self, order: OrderId, ending: &Ending, now: Timestamp) -> Result<(), Failure> {
-        self.change(|ledger| ledger.ended(order, ending))?;
-        self.tell_endings(now)
-    }
-
-    /// Reports every ending that was not reported yet.
-    ///
-    /// # Errors
-    /// [`Failure`] when the disk fails.
-    pub fn tell_endings(&self, now: Timestamp) -> Result<(), Failure> {
-        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
-        let ledger = self.ledger();
-        for (taken, ending) in ledger.untold() {
-            let order = taken.order.id;
-            if !self.outbox().holds_ending(order) {
-                let report = report_of(&taken.order, ending);
-                self.outbox().push(ReportBody::Order(Box::new(report)), now)?;
-                tracing::info!(
-                    order.id = %order, stage = ?ending.stage, reason = ending.reason,
-                    "order ended"
-                );
+        let mut core = held.core.take().ok_or_else(|| Failure::Refused {
+            code: "control.unwritable",
+            reason: format!("what belongs under {} could not be written", self.files.dir()),
+        })?;
+        let done = ask(&mut core).and_then(|answer| {
+            while let Some(effect) = core.poll() {
+                if let Some(errand) = self.perform(effect)? {
+                    held.errands.push_back(errand);
+                }
             }
-            self.change(|ledger| ledger.told(order))?;
+            Ok(answer)
+        });
+        match &done {
+            Ok(_) => held.core = Some(core),
+            // The one who talks is to notice.
+            Err(_) => self.bell.ring(),
         }
-        self.bell.ring();
-        Ok(())
+        done
     }
 
-    /// Says again how an order stands, unless that waits to be said already.
+    /// Takes something in, at the agent's time.
     ///
     /// # Errors
-    /// [`Failure`] when the disk fails.
-    pub fn say_again(&self, taken: &Taken, now: Timestamp) -> Result<(), Failure> {
-        let stage = match &taken.stand {
-            Stand::Accepted => OrderStage::Accepted,
-            Stand::Running { .. } => OrderStage::Running,
-            Stand::Ended(ending) => {
-                let report = report_of(&taken.order, ending);
-                return self.outbox().push_aside(ReportBody::Order(Box::new(report)), now);
+    /// As [`Self::with`].
+    pub fn say(&self, agent: &Agent, input: Input) -> Result<(), Failure> {
+        self.with(|core| core.handle(input, agent.now()))
+    }
+
+    /// What is to be done next about orders.
+    ///
+    /// # Errors
+    /// As [`Self::with`].
+    pub fn next_task(&self, agent: &Agent) -> Result<Turn, Failure> {
+        self.with(|core| core.next_task(agent.now()))
+    }
+
+    /// Whether an order is under way.
+    ///
+    /// # Errors
+    /// As [`Self::with`].
+    pub fn is_begun(&self, order: OrderId) -> Result<bool, Failure> {
+        self.with(|core| Ok(core.is_begun(order)))
+    }
+
+    /// When the core wants to be woken, on the monotonic clock.
+    ///
+    /// # Errors
+    /// As [`Self::with`].
+    pub fn next_deadline(&self) -> Result<Option<Duration>, Failure> {
+        self.with(|core| Ok(core.next_deadline()))
+    }
+
+    /// What the one who talks is to do next.
+    pub fn errand(&self) -> Option<Effect> {
+        self.held().errands.pop_front()
+    }
+
+    /// The documents of reports, and the numbers of those that can't be read.
+    ///
+    /// # Errors
+    /// [`HostError`].
+    pub fn documents(&self, numbers: &[u64]) -> Result<(Vec<SignedDoc>, Vec<u64>), HostError> {
+        let (mut docs, mut unreadable) = (Vec::new(), Vec::new());
+        for number in numbers {
+            let bytes = disk::read(&self.path(File::Report(*number)))?;
+            match bytes.and_then(|bytes| outbox::document(&bytes)) {
+                Some(doc) => docs.push(doc),
+                None => unreadable.push(*number),
             }
+        }
+        Ok((docs, unreadable))
+    }
+
+    fn perform(&self, effect: Effect) -> Result<Option<Effect>, Failure> {
+        match effect {
+            Effect::Write { file: file @ File::Standing, bytes } => {
+                if let Err(error) = disk::write(&self.path(file), &bytes, 0o600) {
+                    tracing::warn!(%error, "how this host stands with its control plane: not kept");
+                }
+            }
+            Effect::Write { file, bytes } => disk::write(&self.path(file), &bytes, 0o600)?,
+            Effect::Remove(file) => disk::remove_tree(&self.path(file))?,
+            Effect::Ring => self.bell.ring(),
+            errand @ (Effect::Look
+            | Effect::Send { .. }
+            | Effect::Believe(_)
+            | Effect::Work
+            | Effect::Leave) => return Ok(Some(errand)),
+        }
+        Ok(None)
+    }
+
+    fn path(&self, file: File) -> Utf8PathBuf {
+        match file {
+            File::Ledger => self.ledger.clone(),
+            File::Report(number) => self.files.path("outbox").join(format!("{number:016}.json")),
+            File::Numbers => self.files.path("reports.json"),
+            File::OrderKeys => self.files.path("order-keys.json"),
+            File::Ca => self.files.path("ca.json"),
+            File::Standing => self.files.path("standing.json"),
+        }
+    }
+}
+
+fn load_free(files: &ControlFiles) -> Result<u64, HostError> {
+    let path = files.path("reports.json");
+    let Some(bytes) = disk::read(&path)? else { return Ok(0) };
+    first_free(&bytes).map_err(|source| HostError::Damaged { path, source })
+}
+
+/// The reports that wait; those of another agent, which this host was before, are taken away.
+fn load_reports(
+    files: &ControlFiles,
+    identity: &Identity,
+) -> Result<BTreeMap<u64, Waiting>, HostError> {
+    let dir = files.path("outbox");
+    disk::make_dir_mode(files.dir(), 0o700)?;
+    disk::make_dir_mode(&dir, 0o700)?;
+    disk::clean_asides(&dir)?;
+    let failed = |source| HostError::Io { act: "list", path: dir.clone(), source };
+    let mut waiting = BTreeMap::new();
+    for entry in dir.read_dir_utf8().map_err(failed)? {
+        let path = entry.map_err(failed)?.into_path();
+        let Some(number) = path.file_stem().and_then(|stem| stem.parse::<u64>().ok()) else {
+            continue;
         };
-        let report = under_way(&taken.order, stage, None, None);
-        self.outbox().push_aside(ReportBody::Order(Box::new(report)), now)
-    }
-
-    /// Answers an order that is not in the ledger and never will be.
-    ///
-    /// # Errors
-    /// [`Failure`] when the disk fails.
-    pub fn decline(
-        &self,
-        order: &AgentOrder,
-        ending: &Ending,
-        now: Timestamp,
-    ) -> Result<(), Failure> {
-        self.answer(report_of(order, ending), now)
-    }
-
-    /// Puts an answer in that may be dropped when space is short.
-    ///
-    /// # Errors
-    /// [`Failure`] when the disk fails.
-    pub fn answer(&self, report: OrderReport, now: Timestamp) -> Result<(), Failure> {
-        self.outbox().push_aside(ReportBody::Order(Box::new(report)), now)?;
-        self.bell.ring();
-        Ok(())
-    }
-
-    /// Reports that an order is under way. What can't be kept is logged: a later report says it
-    /// better.
-    pub fn tell_progress(
-        &self,
-        order: &AgentOrder,
-        stage: OrderStage,
-        progress: Option<Progress>,
-        now: Timestamp,
-    ) {
-        let report = under_way(order, stage, None, progress);
-        let pushed = self.outbox().push(ReportBody::Order(Box::new(report)), now);
-        if let Err(error) = pushed {
-            tracing::warn!(error = %chain(&error), "progress was not reported");
+        let Some(bytes) = disk::read(&path)? else { continue };
+        match Found::read(&bytes, identity.agent) {
+            Found::Waits(waits) => {
+                waiting.insert(number, waits);
+            }
+            Found::OfAnother => {
+                tracing::info!(%path, "a report of another agent is forgotten");
+                disk::remove_tree(&path)?;
+            }
+            Found::Damaged => tracing::warn!(%path, "a report is damaged and will not be sent"),
         }
-        self.bell.ring();
     }
-
-    /// Reports a state, if it is another than the one that was reported last.
-    ///
-    /// # Errors
-    /// [`Failure`] when the disk fails.
-    pub fn tell_state(&self, state: HostState, now: Timestamp) -> Result<(), Failure> {
-        let digest = state_digest(&state)?;
-        let mut newest = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if *newest != Some(digest) {
-            self.outbox().push(ReportBody::State(Box::new(state)), now)?;
-            *newest = Some(digest);
-        }
-        Ok(())
-    }
-
-    /// The digest of the newest state that was reported.
-    pub fn told_state(&self) -> Option<Digest> {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes the next state news, whatever it is.
-    pub fn forget_state(&self) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-fn report_of(order: &AgentOrder, ending: &Ending) -> OrderReport {
-    let text =
-        |text: &Option<String>, most| text.as_deref().map(|text| crate::voice::plain(text, most));
-    OrderReport {
-        order: order.id,
-        place: order.place,
-        stage: ending.stage,
-        code: text(&ending.code, 80),
-        reason: text(&ending.reason, 1000),
-        release: ending.release.clone(),
-        progress: None,
-    }
-}
-
-fn under_way(
-    order: &AgentOrder,
-    stage: OrderStage,
-    release: Option<ReleaseId>,
-    progress: Option<Progress>,
-) -> OrderReport {
-    OrderReport {
-        order: order.id,
-        place: order.place,
-        stage,
-        code: None,
-        reason: None,
-        release,
-        progress,
-    }
+    Ok(waiting)
 }

@@ -1,244 +1,162 @@
-//! Carrying orders out, in a thread that lives as long as there are any: one after the other, by
-//! the same functions as what a person asks for.
-//!
-//! Invariant: the ledger says what is about to be done before it is done, so that whatever cuts
-//! this thread, the next start finds out by looking (DESIGN promise 6).
+//! Carrying orders out, in a thread that lives as long as there is something to do: one after the
+//! other, by the same functions as what a person asks for. What is done next, and what becomes of
+//! it, the core decides.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use handover_engine::choose::Asked;
-use handover_engine::orders::{Ending, Next, OrderLedger, Stand, Taken};
+use handover_engine::orders::Ending;
 use handover_model::wire::{Action, AgentOrder, OrderStage};
 use handover_model::{
-    ComponentName, ErrorClass, Millis, OrderId, Pin, Progress, ReleaseId, RunId, Timestamp, Version,
+    ComponentName, ErrorClass, OrderId, Pin, Progress, ReleaseId, RunId, Timestamp, Version,
 };
 
+use super::core::{Got, Input, Task, Turn};
 use super::desk::Desk;
 use super::state::{Outlooks, look};
 use crate::agent::Agent;
-use crate::asked::{clear_failed, update_as};
-use crate::backoff::plan_wait;
+use crate::asked::{clear_failed, stage_as, update_as};
 use crate::download::DownloadError;
 use crate::failure::{Exit, Failure, chain};
 use crate::follow::pick_up;
 use crate::policy::{Choices, change_choices};
+use crate::real_world::Clock;
 use crate::rollback::{Back, Outcome, Who, observe, roll_back};
 use crate::runs::{Standing, look_at_run};
 use crate::voice::Voice;
 
 /// How often an order that waits for something is looked at.
 const GLANCE: Duration = Duration::from_millis(200);
-/// How long what may pass is tried again before the order is given up.
-const PATIENCE: Duration = Duration::from_mins(15);
-/// How long an entrypoint that was started and then left alone may take to begin its run.
-const BEGINNING: Duration = Duration::from_secs(3);
 /// Progress inside one stage is reported at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
-/// What one look at an order came to.
-enum Came {
-    /// To something: another look may find more to do.
-    Moved,
-    /// To nothing yet.
-    Waits,
+/// Says that nobody works any more when it goes, even where the thread died.
+pub(super) struct Leaves {
+    pub(super) desk: Arc<Desk>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
-/// How far an attempt got.
-enum Got {
-    Ended(Ending),
-    /// What hindered it may pass.
-    Later(Failure),
-    /// This process ends, or the run goes on without it: look at it again.
-    Left,
-}
-
-/// Works until no order is open any more, or the end is asked for.
-pub fn work(agent: &mut Agent, desk: &Arc<Desk>) {
-    let mut worker = Worker {
-        desk: Arc::clone(desk),
-        not_before: BTreeMap::new(),
-        attempts: BTreeMap::new(),
-        looked: BTreeSet::new(),
-    };
-    while !agent.stop.is_asked() && !desk.is_closing() {
-        let ledger = desk.ledger();
-        let mut busy: BTreeSet<ComponentName> = BTreeSet::new();
-        let (mut open, mut moved) = (0, false);
-        for taken in ledger.open_orders() {
-            open += 1;
-            // Orders of one component keep their order; retirement waits for all before it.
-            let free = match taken.order.action.component() {
-                Some(component) => busy.insert(component.clone()),
-                None => open == 1,
-            };
-            if !free || agent.stop.is_asked() {
-                continue;
-            }
-            match worker.step(agent, taken) {
-                Ok(Came::Moved) => moved = true,
-                Ok(Came::Waits) => {}
-                Err(error) => {
-                    tracing::error!(
-                        order.id = %taken.order.id, error = %chain(&error),
-                        "order could not be worked on"
-                    );
-                    worker.rest(agent, taken.order.id, Duration::from_secs(5));
-                }
-            }
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        let now = self.clock.now();
+        if let Err(error) = self.desk.with(|core| core.handle(Input::Idle, now)) {
+            tracing::debug!(error = %chain(&error), "the desk is gone");
         }
-        if open == 0 || (!moved && agent.wait(GLANCE)) {
+        self.desk.bell().ring();
+    }
+}
+
+/// Works until there is nothing to do any more, or the end is asked for.
+pub(super) fn work(agent: &mut Agent, desk: &Arc<Desk>) {
+    while !agent.stop.is_asked() && !desk.is_closing() {
+        let done = match desk.next_task(agent) {
+            Ok(Turn::Over) => return,
+            Ok(Turn::Wait(length)) => {
+                agent.wait(length.min(GLANCE));
+                Ok(())
+            }
+            Ok(Turn::Do(task)) => step(agent, desk, &task),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            tracing::error!(error = %chain(&error), "orders can't be worked on");
             return;
         }
     }
 }
 
-struct Worker {
-    desk: Arc<Desk>,
-    /// When an order is looked at again, on the monotonic clock.
-    not_before: BTreeMap<OrderId, Duration>,
-    attempts: BTreeMap<OrderId, u32>,
-    /// Runs that were waited for once, since they had not begun.
-    looked: BTreeSet<RunId>,
-}
-
-impl Worker {
-    fn rest(&mut self, agent: &Agent, order: OrderId, length: Duration) {
-        self.not_before.insert(order, agent.now().mono.saturating_add(length));
-    }
-
-    fn step(&mut self, agent: &mut Agent, taken: &Taken) -> Result<Came, Failure> {
-        let (order, now) = (taken.order.id, agent.now());
-        if self.not_before.get(&order).is_some_and(|until| *until > now.mono) {
-            return Ok(Came::Waits);
-        }
-        match OrderLedger::plan_next(taken, now.wall) {
-            None => Ok(Came::Moved),
-            Some(Next::End(ending)) => self.end(agent, &taken.order, &ending),
-            Some(Next::Look(run)) => self.look_at(agent, taken, run),
-            Some(Next::Begin(release)) => self.begin(agent, taken, release.as_ref()),
-        }
-    }
-
-    fn end(&mut self, agent: &Agent, order: &AgentOrder, ending: &Ending) -> Result<Came, Failure> {
+/// Does one piece of work and tells the core what came of it.
+fn step(agent: &mut Agent, desk: &Arc<Desk>, task: &Task) -> Result<(), Failure> {
+    let (order, done) = match task {
+        Task::Begin { order, release } => (order, begin(agent, desk, order, release.as_ref())),
+        Task::Stage(order) => (order, stage(agent, desk, order)),
+        Task::Look { order, run } => (order, look_at(agent, order, *run)),
+    };
+    let input = done.unwrap_or_else(|error| {
+        tracing::error!(
+            order.id = %order.id, error = %chain(&error), "order could not be worked on"
+        );
+        Some(Input::Came { order: order.id, got: Got::Broke })
+    });
+    let Some(input) = input else { return Ok(()) };
+    if may_end(&input) {
         // The state first: an update counts as done once its proof was seen.
         match look(agent, &mut Outlooks::default()) {
-            Ok(state) => self.desk.tell_state(state, agent.now().wall)?,
+            Ok(state) => desk.say(agent, Input::State(Box::new(state)))?,
             Err(error) => tracing::warn!(error = %chain(&error), "no state to report"),
         }
-        self.desk.end(order.id, ending, agent.now().wall)?;
-        self.not_before.remove(&order.id);
-        Ok(Came::Moved)
     }
-
-    /// What became of the run that carries the order.
-    fn look_at(&mut self, agent: &Agent, taken: &Taken, run: RunId) -> Result<Came, Failure> {
-        let (order, now) = (&taken.order, agent.now().wall);
-        let Some(component) = order.action.component() else { return Ok(Came::Waits) };
-        let ending = match look_at_run(&agent.home, component, run)? {
-            Standing::Committed => {
-                // Perhaps there are more stops to make; if not, the next start says so.
-                self.desk.change(|ledger| ledger.paused(order.id))?;
-                return Ok(Came::Moved);
-            }
-            Standing::OnTrial => return Ok(Came::Waits),
-            Standing::Cut(_) => {
-                pick_up(agent, &agent.policy()?)?;
-                self.rest(agent, order.id, Duration::from_secs(1));
-                return Ok(Came::Waits);
-            }
-            Standing::NeverBegan if self.looked.insert(run) => {
-                self.rest(agent, order.id, BEGINNING);
-                return Ok(Came::Waits);
-            }
-            Standing::NeverBegan => {
-                self.desk.change(|ledger| ledger.without_run(order.id))?;
-                return Ok(Came::Moved);
-            }
-            Standing::Reverted(why) => Ending::because(OrderStage::Reverted, "reverted", why, now),
-            Standing::Refused(why) => {
-                Ending::because(OrderStage::Refused, "entrypoint-refused", why, now)
-            }
-            Standing::Stuck(why) => Ending::because(OrderStage::Failed, "stuck", why, now),
-        };
-        self.end(agent, order, &ending)
-    }
-
-    fn begin(
-        &mut self,
-        agent: &mut Agent,
-        taken: &Taken,
-        release: Option<&ReleaseId>,
-    ) -> Result<Came, Failure> {
-        let (order, now) = (&taken.order, agent.now().wall);
-        let fresh = taken.stand == Stand::Accepted;
-        if fresh && self.desk.outbox().is_full() {
-            return Ok(Came::Waits);
-        }
-        if fresh && let Some(refused) = unexpected(agent, order)? {
-            return self.end(agent, order, &refused);
-        }
-        self.desk.change(|ledger| ledger.begun(order.id, now))?;
-        tracing::info!(order.id = %order.id, action = order.action.name(), "order begins");
-        self.desk.tell_progress(order, OrderStage::Running, None, now);
-        let got = carry_out(agent, &self.desk, order, release).unwrap_or_else(judge(now));
-        match got {
-            Got::Ended(ending) => self.end(agent, order, &ending),
-            Got::Left => Ok(Came::Waits),
-            Got::Later(failure) => self.try_later(agent, taken, &failure),
-        }
-    }
-
-    fn try_later(
-        &mut self,
-        agent: &mut Agent,
-        taken: &Taken,
-        failure: &Failure,
-    ) -> Result<Came, Failure> {
-        let (order, now) = (taken.order.id, agent.now().wall);
-        let since = match self.desk.ledger().find(order).map(|taken| taken.stand.clone()) {
-            Some(Stand::Running { since, .. }) => since,
-            Some(Stand::Accepted | Stand::Ended(_)) | None => now,
-        };
-        if now.since(since) >= PATIENCE {
-            let reason = format!("{} (tried for {})", chain(failure), Millis::of(now.since(since)));
-            let ending = Ending::because(OrderStage::Failed, failure.code(), reason, now);
-            return self.end(agent, &taken.order, &ending);
-        }
-        self.desk.change(|ledger| ledger.paused(order))?;
-        let attempt = self.attempts.entry(order).or_default();
-        *attempt += 1;
-        tracing::warn!(
-            order.id = %order, code = failure.code(), error = %chain(failure), attempt,
-            "order is tried again"
-        );
-        let wait = plan_wait(*attempt, None, &mut agent.dice);
-        self.rest(agent, order, wait);
-        Ok(Came::Waits)
-    }
+    desk.say(agent, input)
 }
 
-/// Compare and swap: whether the host is as the one who ordered saw it.
-fn unexpected(agent: &Agent, order: &AgentOrder) -> Result<Option<Ending>, Failure> {
-    let (Some(expect), Some(component)) = (&order.expect, order.action.component()) else {
-        return Ok(None);
+fn may_end(input: &Input) -> bool {
+    matches!(
+        input,
+        Input::Came { got: Got::Ended(_), .. }
+            | Input::Stands {
+                standing: Standing::Reverted(_) | Standing::Refused(_) | Standing::Stuck(_),
+                ..
+            }
+    )
+}
+
+/// What became of the run that carries the order; one that was cut is picked up.
+fn look_at(agent: &Agent, order: &AgentOrder, run: RunId) -> Result<Option<Input>, Failure> {
+    let Some(component) = order.action.component() else { return Ok(None) };
+    let standing = look_at_run(&agent.home, component, run)?;
+    if let Standing::Cut(_) = standing {
+        pick_up(agent, &agent.policy()?)?;
+    }
+    Ok(Some(Input::Stands { order: order.id, run, standing }))
+}
+
+fn begin(
+    agent: &mut Agent,
+    desk: &Arc<Desk>,
+    order: &AgentOrder,
+    release: Option<&ReleaseId>,
+) -> Result<Option<Input>, Failure> {
+    let current = match order.action.component() {
+        Some(component) => agent.home.slots(component)?.current.map(|slot| slot.release.version),
+        None => None,
     };
-    let current = agent.home.slots(component)?.current.map(|slot| slot.release.version);
-    if current == expect.current {
+    desk.say(agent, Input::Begin { order: order.id, current })?;
+    if !desk.is_begun(order.id)? {
         return Ok(None);
     }
-    let words = |version: &Option<Version>| {
-        version.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string)
-    };
-    let reason = format!(
-        "the order is for a host that runs {} of {component}, and this one runs {}; look, and \
-         order it again",
-        words(&expect.current),
-        words(&current)
-    );
     let now = agent.now().wall;
-    Ok(Some(Ending::because(OrderStage::Refused, "order.unexpected", reason, now)))
+    let got = carry_out(agent, desk, order, release).unwrap_or_else(judge(now));
+    Ok(Some(Input::Came { order: order.id, got }))
+}
+
+/// Brings what an order for later needs, and begins nothing. Whatever hinders it is no ending: the
+/// order is looked at again, at the latest when its time has come.
+fn stage(
+    agent: &mut Agent,
+    desk: &Arc<Desk>,
+    order: &AgentOrder,
+) -> Result<Option<Input>, Failure> {
+    let Action::Update { component, to } = &order.action else {
+        return Ok(Some(Input::Staged(order.id)));
+    };
+    let (policy, _listed) = policy_with(agent, component)?;
+    let voice = heard(agent, desk, order);
+    let before = std::mem::replace(&mut agent.voice, voice);
+    let asked = to.as_ref().map_or(Asked::Newest, Asked::Ordered);
+    let staged = stage_as(agent, &policy, component, asked);
+    agent.voice = before;
+    Ok(Some(match staged {
+        Ok(()) => Input::Staged(order.id),
+        Err(Failure::Stopped | Failure::Download(DownloadError::Stopped)) => {
+            Input::Came { order: order.id, got: Got::Left }
+        }
+        Err(failure) => Input::Came { order: order.id, got: later(&failure) },
+    }))
+}
+
+fn later(failure: &Failure) -> Got {
+    Got::Later { code: failure.code().clone(), reason: chain(failure) }
 }
 
 fn carry_out(
@@ -281,9 +199,22 @@ fn carry_out(
 
 /// Whether an earlier start of the order was cut.
 fn was_cut(desk: &Desk, order: OrderId) -> bool {
-    let ledger = desk.ledger();
-    let stand = ledger.find(order).map(|taken| &taken.stand);
-    matches!(stand, Some(Stand::Running { starts, .. }) if *starts > 1)
+    desk.with(|core| Ok(core.was_cut(order))).unwrap_or(false)
+}
+
+/// The policy with `component` in it, and whether it stood there before.
+fn policy_with(
+    agent: &Agent,
+    component: &ComponentName,
+) -> Result<(handover_model::HostPolicy, bool), Failure> {
+    let mut policy = agent.policy()?;
+    let known = Choices { added: vec![component.clone()], ..Choices::load(&agent.home.choices())? };
+    let listed = policy.components.iter().any(|each| each.name == *component);
+    if !listed {
+        // Only for this look: it is written down when there is something to install.
+        known.lay_over(&mut policy);
+    }
+    Ok((policy, listed))
 }
 
 fn update(
@@ -293,13 +224,7 @@ fn update(
     component: &ComponentName,
     to: Option<&Version>,
 ) -> Result<Got, Failure> {
-    let mut policy = agent.policy()?;
-    let known = Choices { added: vec![component.clone()], ..Choices::load(&agent.home.choices())? };
-    let listed = policy.components.iter().any(|each| each.name == *component);
-    if !listed {
-        // Only for this look: it is written down when there is something to install.
-        known.lay_over(&mut policy);
-    }
+    let (policy, listed) = policy_with(agent, component)?;
     agent.carrier = Some(carrier(agent, desk, order.id, listed));
     let voice = heard(agent, desk, order);
     let before = std::mem::replace(&mut agent.voice, voice);
@@ -315,6 +240,7 @@ fn update(
 /// Writes down which run carries the order, and that the host has the component from now on.
 fn carrier(agent: &Agent, desk: &Arc<Desk>, order: OrderId, listed: bool) -> crate::agent::Carrier {
     let (desk, home) = (Arc::clone(desk), agent.home.clone());
+    let clock = Arc::clone(&agent.clock);
     Arc::new(move |component: &ComponentName, run: RunId, to: &ReleaseId| {
         if !listed {
             change_choices(&home, |choices| {
@@ -323,13 +249,14 @@ fn carrier(agent: &Agent, desk: &Arc<Desk>, order: OrderId, listed: bool) -> cra
                 }
             })?;
         }
-        desk.change(|ledger| ledger.carried(order, run, to))
+        let carried = Input::Carried { order, run, to: to.clone() };
+        desk.with(|core| core.handle(carried, clock.now()))
     })
 }
 
 /// A voice whose progress goes to the control plane, not too often.
 fn heard(agent: &Agent, desk: &Arc<Desk>, order: &AgentOrder) -> Voice {
-    let (desk, clock, order) = (Arc::clone(desk), Arc::clone(&agent.clock), order.clone());
+    let (desk, clock, order) = (Arc::clone(desk), Arc::clone(&agent.clock), order.id);
     let last = Mutex::new(None);
     Voice::heard_by(Arc::new(move |progress: &Progress| {
         let now = clock.now();
@@ -344,7 +271,10 @@ fn heard(agent: &Agent, desk: &Arc<Desk>, order: &AgentOrder) -> Voice {
         let mut progress = progress.clone();
         progress.detail = crate::voice::plain(&progress.detail, 200);
         progress.step = crate::voice::plain(&progress.step, 80);
-        desk.tell_progress(&order, OrderStage::Running, Some(progress), now.wall);
+        let said = desk.with(|core| core.handle(Input::Progressed { order, progress }, now));
+        if let Err(error) = said {
+            tracing::warn!(error = %chain(&error), "progress was not reported");
+        }
     }))
 }
 
@@ -362,7 +292,8 @@ fn rollback(
         _ => {
             let wanted = decided.map(|release| &release.version).or(to);
             let back = Back { name: component, to: wanted, permit: None, who: Who::Order };
-            let mut decide = |to: &ReleaseId| desk.change(|ledger| ledger.decided(order, to));
+            let mut decide =
+                |to: &ReleaseId| desk.say(agent, Input::Decided { order, to: to.clone() });
             roll_back(agent, agent.policy()?, &back, &mut decide)?.to
         }
     };
@@ -406,7 +337,7 @@ fn judge(now: Timestamp) -> impl FnOnce(Failure) -> Got {
         }
         let moved_on = matches!(failure, Failure::Refused { code: "changed-meanwhile", .. });
         if moved_on || failure.class() == ErrorClass::Retry {
-            return Got::Later(failure);
+            return later(&failure);
         }
         let stage = match failure.exit() {
             Exit::Damaged | Exit::Failed | Exit::Usage | Exit::Done => OrderStage::Failed,

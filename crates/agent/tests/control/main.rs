@@ -6,6 +6,8 @@ mod host;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod later;
+#[cfg(test)]
 mod plane;
 #[cfg(test)]
 #[expect(dead_code, reason = "what only the follow tests use")]

@@ -168,6 +168,7 @@ impl Plane {
             issued: at,
             expires: at.after(Duration::from_hours(1)),
             reason: None,
+            activate: None,
         }
     }
 

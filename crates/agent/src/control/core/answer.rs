@@ -5,14 +5,12 @@ use handover_engine::orders::{Cancelling, OrderLedger, Reception};
 use handover_model::wire::{
     AgentOrder, ChannelCa, OrderReport, OrderStage, Place, SignedDoc, SyncAnswer,
 };
-use handover_model::{Millis, OrderId, Timestamp};
+use handover_model::{Millis, Now, OrderId, Timestamp};
 use handover_trust::control::{next_order_keys, verify_cancel, verify_channel_ca, verify_order_of};
 use handover_trust::{Verified, VerifyError};
 
-use super::super::channel::BearerChannel;
-use super::super::standing::Refusal;
-use super::{Sync, stamp_of};
-use crate::agent::Agent;
+use super::{Core, Effect, File, report_of, sealed};
+use crate::control::standing::Refusal;
 use crate::failure::{Failure, chain};
 use crate::fetch::certificate_of_pem;
 use crate::voice::plain;
@@ -24,24 +22,20 @@ const LARGEST_ORDER: usize = 16 * 1024;
 /// How far the control plane's clock may be from ours before people are told.
 const CLOCK_DOUBT: std::time::Duration = std::time::Duration::from_hours(2);
 
-impl Sync {
+impl Core {
     /// Takes in an answer.
-    ///
-    /// # Errors
-    /// [`Failure`] when this host's own files fail; never for what the answer says.
-    pub(super) fn take(&mut self, agent: &Agent, answer: &SyncAnswer) -> Result<(), Failure> {
-        let now = agent.now().wall;
-        self.desk.outbox().acknowledge(answer.acknowledged)?;
-        self.walk_keys(answer, now)?;
-        self.take_ca(agent, answer, now)?;
+    pub(super) fn take(&mut self, answer: &SyncAnswer, now: Now) -> Result<(), Failure> {
+        self.outbox.acknowledge(answer.acknowledged, &mut self.effects);
+        self.walk_keys(answer, now.wall)?;
+        self.take_ca(answer, now.wall)?;
         self.take_orders(answer, now)?;
         self.take_cancels(answer, now)?;
         if answer.want_state {
-            self.desk.forget_state();
+            self.told_state = None;
         }
         self.standing.show(&answer.notices);
         // Shown and nothing else: it is not signed.
-        let apart = answer.at.since(now).max(now.since(answer.at));
+        let apart = answer.at.since(now.wall).max(now.wall.since(answer.at));
         self.standing.clock_off = (apart > CLOCK_DOUBT).then(|| Millis::of(apart));
         Ok(())
     }
@@ -58,7 +52,7 @@ impl Sync {
             match next_order_keys(&self.keys, doc) {
                 Ok(next) => {
                     self.keys = next.into_inner();
-                    self.files.save_order_keys(&self.keys)?;
+                    self.effects.write(File::OrderKeys, sealed(File::OrderKeys, &self.keys)?);
                     tracing::info!(number = self.keys.number, "order keys walked forward");
                 }
                 // Known already: an answer that was sent twice.
@@ -69,23 +63,15 @@ impl Sync {
         Ok(())
     }
 
-    fn take_ca(
-        &mut self,
-        agent: &Agent,
-        answer: &SyncAnswer,
-        now: Timestamp,
-    ) -> Result<(), Failure> {
+    fn take_ca(&mut self, answer: &SyncAnswer, now: Timestamp) -> Result<(), Failure> {
         let Some(doc) = &answer.ca else { return Ok(()) };
         let checked = verify_channel_ca(doc, &self.keys, self.ca.number)
             .and_then(|ca| check_certificates(&ca).map(|()| ca.into_inner()));
         match checked {
             Ok(ca) => {
-                self.files.save_ca(&ca)?;
+                self.effects.write(File::Ca, sealed(File::Ca, &ca)?);
                 tracing::info!(number = ca.number, "channel CA renewed");
-                let clock = std::sync::Arc::clone(&agent.clock);
-                if let Some(channel) = BearerChannel::new(&self.identity, &ca, clock) {
-                    self.channel = Box::new(channel);
-                }
+                self.effects.push(Effect::Believe(Box::new(ca.clone())));
                 self.ca = ca;
             }
             Err(VerifyError::Rollback { .. }) => {}
@@ -94,12 +80,12 @@ impl Sync {
         Ok(())
     }
 
-    fn take_orders(&mut self, answer: &SyncAnswer, now: Timestamp) -> Result<(), Failure> {
+    fn take_orders(&mut self, answer: &SyncAnswer, now: Now) -> Result<(), Failure> {
         let mut genuine: Vec<Verified<AgentOrder>> = Vec::new();
         for doc in answer.orders.iter().take(MOST) {
             match self.check_order(doc) {
                 Ok(order) => genuine.push(order),
-                Err(error) => self.refuse("order", &error, now),
+                Err(error) => self.refuse("order", &error, now.wall),
             }
         }
         // As they were numbered, in whatever order they were sent.
@@ -116,78 +102,59 @@ impl Sync {
             let (subject, limit) = ("the order".to_owned(), 16 * 1024);
             return Err(VerifyError::Endless { subject, limit });
         }
-        verify_order_of(doc, &self.keys, self.identity.agent)
+        verify_order_of(doc, &self.keys, self.agent)
     }
 
-    fn take_order(&mut self, order: &Verified<AgentOrder>, now: Timestamp) -> Result<(), Failure> {
-        let mut reception = Reception::Known;
-        self.desk.change(|ledger| {
-            reception = ledger.receive(order, now);
-            match &reception {
-                Reception::Taken(next) => next.clone(),
-                Reception::Known | Reception::Stale(_) => ledger.clone(),
-            }
-        })?;
-        match reception {
+    fn take_order(&mut self, order: &Verified<AgentOrder>, now: Now) -> Result<(), Failure> {
+        match self.ledger.receive(order, now.wall) {
             Reception::Taken(next) => {
+                self.change(next)?;
                 tracing::info!(
                     order.id = %order.id, action = order.action.name(), "order taken"
                 );
-                self.desk.tell_endings(now)?;
-                if OrderLedger::find(&next, order.id).is_some_and(|taken| !taken.has_ended()) {
-                    self.desk.tell_progress(order, OrderStage::Accepted, None, now);
+                self.tell_endings(now)?;
+                let taken = OrderLedger::find(&self.ledger, order.id);
+                if taken.is_some_and(|taken| !taken.has_ended()) {
+                    self.tell_progress(order, OrderStage::Accepted, None, now)?;
                 }
             }
-            Reception::Known => {
-                if let Some(taken) = self.desk.ledger().find(order.id) {
-                    self.desk.say_again(taken, now)?;
-                }
-            }
+            Reception::Known => self.say_again(order.id, now)?,
             Reception::Stale(ending) => {
                 let reason = ending.reason.clone().unwrap_or_default();
                 let code = ending.code.clone().unwrap_or_default();
                 tracing::warn!(order.id = %order.id, code, reason, "order refused");
-                self.desk.decline(order, &ending, now)?;
+                self.answer_order(report_of(order, &ending), now)?;
                 let what = "order".to_owned();
-                self.standing.refuse(Refusal { at: now, what, code, reason });
+                self.standing.refuse(Refusal { at: now.wall, what, code, reason });
             }
         }
         Ok(())
     }
 
-    fn take_cancels(&mut self, answer: &SyncAnswer, now: Timestamp) -> Result<(), Failure> {
+    fn take_cancels(&mut self, answer: &SyncAnswer, now: Now) -> Result<(), Failure> {
         for doc in answer.cancels.iter().take(MOST) {
-            match verify_cancel(doc, &self.keys, self.identity.agent) {
+            match verify_cancel(doc, &self.keys, self.agent) {
                 Ok(cancel) => self.take_cancel(cancel.order, now)?,
-                Err(error) => self.refuse("cancel", &error, now),
+                Err(error) => self.refuse("cancel", &error, now.wall),
             }
         }
         Ok(())
     }
 
-    fn take_cancel(&mut self, order: OrderId, now: Timestamp) -> Result<(), Failure> {
-        let mut cancelling = Cancelling::TooLate;
-        self.desk.change(|ledger| {
-            cancelling = ledger.cancel(order, now);
-            match &cancelling {
-                Cancelling::Cancelled(next) | Cancelling::Ahead(next) => next.clone(),
-                Cancelling::TooLate => ledger.clone(),
+    fn take_cancel(&mut self, order: OrderId, now: Now) -> Result<(), Failure> {
+        match self.ledger.cancel(order, now.wall) {
+            Cancelling::Cancelled(next) => {
+                self.change(next)?;
+                self.bench.forget(order);
+                self.tell_endings(now)
             }
-        })?;
-        match cancelling {
-            Cancelling::Cancelled(_) => self.desk.tell_endings(now),
             // It has no place here, since it never came.
-            Cancelling::Ahead(_) => self.desk.answer(never_came(order), now),
-            Cancelling::TooLate => match self.desk.ledger().find(order) {
-                Some(taken) => self.desk.say_again(taken, now),
-                None => Ok(()),
-            },
+            Cancelling::Ahead(next) => {
+                self.change(next)?;
+                self.answer_order(never_came(order), now)
+            }
+            Cancelling::TooLate => self.say_again(order, now),
         }
-    }
-
-    /// Whether the identity on disk is still the one that this conversation is for.
-    pub(super) fn is_current(&self) -> bool {
-        stamp_of(&self.files) == self.stamp
     }
 }
 

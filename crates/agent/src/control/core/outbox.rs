@@ -1,4 +1,5 @@
-//! Reports on their way to the control plane: numbered, signed, durable, bounded.
+//! Reports on their way to the control plane: numbered, signed, bounded. What is durable of them
+//! goes out as effects.
 //!
 //! Invariants: a number is never used twice; the report of an order's ending is never dropped;
 //! beyond its bound the outbox drops progress first, then older states. When endings alone fill
@@ -6,19 +7,15 @@
 
 use std::collections::BTreeMap;
 
-use camino::Utf8PathBuf;
-use handover_hoststeps::{HostError, disk};
 use handover_model::wire::{Report, ReportBody, SignedDoc};
-use handover_model::{AgentId, OrderId, SessionId, Timestamp, open_framed, seal_framed};
+use handover_model::{AgentId, OrderId, SessionId, Timestamp, open_framed};
 use handover_trust::control::sign;
 use handover_trust::keys::SigningKey;
 use serde::{Deserialize, Serialize};
 
-use super::identity::ControlFiles;
+use super::{Effects, File, sealed};
 use crate::failure::Failure;
 
-const FORMAT: u32 = 1;
-const KIND: &str = "report";
 /// The most reports that wait.
 pub const MOST_WAITING: usize = 256;
 /// The most bytes that they have in all.
@@ -38,15 +35,17 @@ pub enum Worth {
     Ending,
 }
 
+/// A report's file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct Kept {
     worth: Worth,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     order: Option<OrderId>,
     doc: SignedDoc,
 }
 
+/// The file of numbers.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Numbers {
@@ -62,10 +61,52 @@ struct Entry {
     bytes: usize,
 }
 
+/// What lies in a report's file.
+#[derive(Debug)]
+pub enum Found {
+    /// A report that waits.
+    Waits(Waiting),
+    /// A report of whom this host was before: no control plane takes it from this one.
+    OfAnother,
+    /// Nothing that can be read. It is not taken for sent: orders' endings are in the ledger too.
+    Damaged,
+}
+
+/// A report that waits.
+#[derive(Debug)]
+pub struct Waiting(Entry);
+
+impl Found {
+    /// Reads a report's file for `agent`.
+    pub fn read(bytes: &[u8], agent: AgentId) -> Self {
+        let file = File::Report(0);
+        let Ok(kept) = open_framed::<Kept>(file.kind(), file.format(), bytes) else {
+            return Self::Damaged;
+        };
+        let of = kept.doc.0.pointer("/signed/agent").and_then(|id| id.as_str());
+        if of != Some(agent.to_string().as_str()) {
+            return Self::OfAnother;
+        }
+        let bytes = bytes.len();
+        Self::Waits(Waiting(Entry { worth: kept.worth, order: kept.order, bytes }))
+    }
+}
+
+/// The document in a report's file; `None` where it is damaged.
+pub fn document(bytes: &[u8]) -> Option<SignedDoc> {
+    let file = File::Report(0);
+    open_framed::<Kept>(file.kind(), file.format(), bytes).ok().map(|kept| kept.doc)
+}
+
+/// The first number that was surely not used, as the file of numbers says.
+pub fn first_free(bytes: &[u8]) -> Result<u64, handover_model::FramedError> {
+    let file = File::Numbers;
+    open_framed::<Numbers>(file.kind(), file.format(), bytes).map(|numbers| numbers.reserved)
+}
+
 /// The outbox of one agent.
-pub struct Outbox {
-    files: ControlFiles,
-    dir: Utf8PathBuf,
+#[derive(Debug)]
+pub(super) struct Outbox {
     agent: AgentId,
     session: SessionId,
     key: SigningKey,
@@ -75,56 +116,30 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Opens the outbox and finds what waits there.
-    ///
-    /// # Errors
-    /// [`HostError`]. A report that is damaged is put to the log and left out: it is not taken for
-    /// sent, and orders' endings are in the ledger too.
-    pub fn open(
-        files: &ControlFiles,
+    /// The outbox that holds `waiting`; no number below `free` is used again.
+    pub(super) fn open(
         agent: AgentId,
         session: SessionId,
         key: SigningKey,
-    ) -> Result<Self, HostError> {
-        let dir = files.path("outbox");
-        disk::make_dir_mode(files.dir(), 0o700)?;
-        disk::make_dir_mode(&dir, 0o700)?;
-        disk::clean_asides(&dir)?;
-        let numbers: Option<Numbers> = files.load("reports.json", "report-numbers", FORMAT)?;
-        let mut waiting = BTreeMap::new();
-        let listed = dir.read_dir_utf8();
-        let failed = |source| HostError::Io { act: "list", path: dir.clone(), source };
-        for entry in listed.map_err(failed)? {
-            let path = entry.map_err(failed)?.into_path();
-            let Some(number) = path.file_stem().and_then(|stem| stem.parse::<u64>().ok()) else {
-                continue;
-            };
-            if let Some((file, bytes)) = read(&path)? {
-                if file.doc.0.pointer("/signed/agent").and_then(|id| id.as_str())
-                    != Some(agent.to_string().as_str())
-                {
-                    // Of whom this host was before: no control plane takes it from this one.
-                    tracing::info!(%path, "a report of another agent is forgotten");
-                    disk::remove_tree(&path)?;
-                    continue;
-                }
-                let entry = Entry { worth: file.worth, order: file.order, bytes };
-                waiting.insert(number, entry);
-            } else {
-                tracing::warn!(%path, "a report is damaged and will not be sent");
-            }
-        }
+        free: u64,
+        waiting: BTreeMap<u64, Waiting>,
+    ) -> Self {
         let used = waiting.keys().next_back().map_or(0, |last| last.saturating_add(1));
-        let next = numbers.map_or(1, |numbers| numbers.reserved).max(used).max(1);
-        let (files, reserved) = (files.clone(), next);
-        Ok(Self { files, dir, agent, session, key, next, reserved, waiting })
+        let next = free.max(used).max(1);
+        let waiting = waiting.into_iter().map(|(number, waits)| (number, waits.0)).collect();
+        Self { agent, session, key, next, reserved: next, waiting }
     }
 
-    /// Signs a report and puts it in, durably; says its number.
+    /// Signs a report and puts it in, durably.
     ///
     /// # Errors
-    /// [`Failure::Host`] when the disk fails, [`Failure::Verify`] for what has no canonical form.
-    pub fn push(&mut self, body: ReportBody, now: Timestamp) -> Result<u64, Failure> {
+    /// [`Failure::Verify`] for what has no canonical form.
+    pub(super) fn push(
+        &mut self,
+        body: ReportBody,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Failure> {
         let (worth, order) = match &body {
             ReportBody::State(_) => (Worth::State, None),
             ReportBody::Order(report) if report.stage.is_final() => {
@@ -132,7 +147,7 @@ impl Outbox {
             }
             ReportBody::Order(report) => (Worth::Progress, Some(report.order)),
         };
-        self.put(worth, order, body, now)
+        self.put(worth, order, body, now, effects)
     }
 
     /// As [`Self::push`], for an answer that may be dropped though it is final: the order is not
@@ -140,13 +155,18 @@ impl Outbox {
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub fn push_aside(&mut self, body: ReportBody, now: Timestamp) -> Result<(), Failure> {
+    pub(super) fn push_aside(
+        &mut self,
+        body: ReportBody,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Failure> {
         let order = match &body {
             ReportBody::State(_) => None,
             ReportBody::Order(report) => Some(report.order),
         };
         if order.is_none_or(|order| !self.mentions(order)) {
-            self.put(Worth::Progress, order, body, now)?;
+            self.put(Worth::Progress, order, body, now, effects)?;
         }
         Ok(())
     }
@@ -157,8 +177,9 @@ impl Outbox {
         order: Option<OrderId>,
         body: ReportBody,
         now: Timestamp,
-    ) -> Result<u64, Failure> {
-        let number = self.number()?;
+        effects: &mut Effects,
+    ) -> Result<(), Failure> {
+        let number = self.number(effects)?;
         let report = Report {
             type_: Report::TYPE.to_owned(),
             agent: self.agent,
@@ -167,110 +188,82 @@ impl Outbox {
             at: now,
             body,
         };
-        let file = File { worth, order, doc: sign(&report, &self.key)? };
-        let path = self.path(number);
-        let bytes = seal_framed(KIND, FORMAT, &file)
-            .map_err(|source| HostError::Damaged { path: path.clone(), source })?;
-        disk::write(&path, &bytes, 0o600)?;
+        let kept = Kept { worth, order, doc: sign(&report, &self.key)? };
+        let bytes = sealed(File::Report(number), &kept)?;
         self.waiting.insert(number, Entry { worth, order, bytes: bytes.len() });
+        effects.write(File::Report(number), bytes);
         for surplus in plan_drops(&self.waiting) {
-            self.remove(surplus)?;
-        }
-        Ok(number)
-    }
-
-    /// The oldest reports, at most `most` of at most `bytes` bytes together, but one at least.
-    ///
-    /// # Errors
-    /// [`HostError`].
-    pub fn batch(&mut self, most: usize, bytes: usize) -> Result<Vec<SignedDoc>, HostError> {
-        let mut docs = Vec::new();
-        let mut left = bytes;
-        for (number, entry) in self.waiting.clone() {
-            if docs.len() >= most || (entry.bytes > left && !docs.is_empty()) {
-                break;
-            }
-            left = left.saturating_sub(entry.bytes);
-            if let Some((file, _)) = read(&self.path(number))? {
-                docs.push(file.doc);
-            } else {
-                tracing::warn!(number, "a report is damaged and will not be sent");
-                self.waiting.remove(&number);
-            }
-        }
-        Ok(docs)
-    }
-
-    /// Takes away what the control plane keeps: every report up to `number`. A number that was
-    /// never given out says nothing.
-    ///
-    /// # Errors
-    /// [`HostError`].
-    pub fn acknowledge(&mut self, number: u64) -> Result<(), HostError> {
-        if number >= self.next {
-            tracing::warn!(number, "a report is acknowledged that was never made; ignored");
-            return Ok(());
-        }
-        let kept = self.waiting.split_off(&number.saturating_add(1));
-        let gone = std::mem::replace(&mut self.waiting, kept);
-        for number in gone.into_keys() {
-            disk::remove_tree(&self.path(number))?;
+            self.forget(surplus);
+            effects.remove(File::Report(surplus));
         }
         Ok(())
     }
 
+    /// The numbers of the oldest reports, at most `most` of at most `bytes` bytes together, but
+    /// one at least.
+    pub(super) fn batch(&self, most: usize, bytes: usize) -> Vec<u64> {
+        let mut left = bytes;
+        let mut numbers = Vec::new();
+        for (number, entry) in &self.waiting {
+            if numbers.len() >= most || (entry.bytes > left && !numbers.is_empty()) {
+                break;
+            }
+            left = left.saturating_sub(entry.bytes);
+            numbers.push(*number);
+        }
+        numbers
+    }
+
+    /// Takes away what the control plane keeps: every report up to `number`. A number that was
+    /// never given out says nothing.
+    pub(super) fn acknowledge(&mut self, number: u64, effects: &mut Effects) {
+        if number >= self.next {
+            tracing::warn!(number, "a report is acknowledged that was never made; ignored");
+            return;
+        }
+        let kept = self.waiting.split_off(&number.saturating_add(1));
+        for number in std::mem::replace(&mut self.waiting, kept).into_keys() {
+            effects.remove(File::Report(number));
+        }
+    }
+
+    /// Leaves out a report whose file can't be read.
+    pub(super) fn forget(&mut self, number: u64) {
+        self.waiting.remove(&number);
+    }
+
     /// Whether any report of `order` waits.
-    pub fn mentions(&self, order: OrderId) -> bool {
+    fn mentions(&self, order: OrderId) -> bool {
         self.waiting.values().any(|entry| entry.order == Some(order))
     }
 
     /// Whether a report of how `order` ended waits.
-    pub fn holds_ending(&self, order: OrderId) -> bool {
-        let ending = |entry: &&Entry| entry.worth == Worth::Ending && entry.order == Some(order);
-        self.waiting.values().any(|entry| ending(&entry))
+    pub(super) fn holds_ending(&self, order: OrderId) -> bool {
+        let ending = |entry: &Entry| entry.worth == Worth::Ending && entry.order == Some(order);
+        self.waiting.values().any(ending)
     }
 
-    /// How many reports wait.
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Whether none does.
-    pub fn is_empty(&self) -> bool {
+    /// Whether none waits.
+    pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Whether so many endings wait that nothing new may begin.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         is_full(&self.waiting)
     }
 
     /// The next number, reserved durably before it is used.
-    fn number(&mut self) -> Result<u64, HostError> {
+    fn number(&mut self, effects: &mut Effects) -> Result<u64, Failure> {
         if self.next >= self.reserved {
             let reserved = self.next.saturating_add(RESERVED);
-            self.files.save("reports.json", "report-numbers", FORMAT, &Numbers { reserved })?;
+            effects.write(File::Numbers, sealed(File::Numbers, &Numbers { reserved })?);
             self.reserved = reserved;
         }
         let number = self.next;
         self.next = number.saturating_add(1);
         Ok(number)
     }
-
-    fn path(&self, number: u64) -> Utf8PathBuf {
-        self.dir.join(format!("{number:016}.json"))
-    }
-
-    fn remove(&mut self, number: u64) -> Result<(), HostError> {
-        self.waiting.remove(&number);
-        disk::remove_tree(&self.path(number))
-    }
-}
-
-/// A report's file; `None` where it is damaged.
-fn read(path: &Utf8PathBuf) -> Result<Option<(File, usize)>, HostError> {
-    let Some(bytes) = disk::read(path)? else { return Ok(None) };
-    Ok(open_framed(KIND, FORMAT, &bytes).ok().map(|file| (file, bytes.len())))
 }
 
 /// Which reports go: states that a newer one replaces; then, beyond the bound, progress and the
