@@ -28,6 +28,8 @@ mod reconcile;
 mod rotation;
 mod routes;
 mod server;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod state;
 mod tls;
 

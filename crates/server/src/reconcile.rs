@@ -37,6 +37,39 @@ pub(crate) async fn start(state: &AppState, leaf: LeafDates) -> Result<(), Start
     Ok(())
 }
 
+/// A server's turns, taken one by one by whoever simulates it.
+#[cfg(feature = "simulation")]
+#[derive(Debug)]
+pub(crate) struct Turns {
+    seen: u64,
+    sequencer: Post,
+    sweep: Post,
+}
+
+#[cfg(feature = "simulation")]
+impl Turns {
+    /// What [`start`] does, without starting anything.
+    pub(crate) async fn start(state: &AppState) -> Result<Self, StartError> {
+        state.store.write(leases::end_all).await?;
+        let seen = sequencer::newest(state).await?;
+        state.agents.load(&state.store).await?;
+        state.events.send_replace(seen);
+        Ok(Self {
+            seen,
+            sequencer: Post::new(handover_store::sequencer::LEASE),
+            sweep: Post::new("sweep"),
+        })
+    }
+
+    pub(crate) async fn sequence(&mut self, state: &AppState) -> Result<(), StoreError> {
+        sequencer::turn(state, &mut self.sequencer, &mut self.seen).await
+    }
+
+    pub(crate) async fn sweep(&mut self, state: &AppState) {
+        sweep::turn(state, &mut self.sweep).await;
+    }
+}
+
 /// A role that only one replica has.
 #[derive(Debug)]
 struct Post {

@@ -65,36 +65,9 @@ impl Server {
         let store = open_store(database, now.wall).await?;
         let seed = real_world::random()
             .map_err(|source| StartError::System { act: "read /dev/urandom", source })?;
-        check_keys(&config.data, &keys, &store).await?;
-        let epoch = store.read(meta::epoch).await?;
-        let leaf_names = names(&config);
-        let leaf = keys.channel.authorities().issuer().issue(&leaf_names, now.wall)?;
-        let dates = LeafDates::of(&leaf);
-        let shown = tls::Shown::new(leaf.certified);
-        let mut ids = IdGen::new(*seed);
-        let holder = SessionId::mint(&mut ids, now.wall);
-        let state = AppState::new(Shared {
-            holder,
-            public_url: public_url(&config, address),
-            store,
-            started_at: now.wall,
-            events: watch::Sender::new(0),
-            stop: CancellationToken::new(),
-            library: api::library::Library::new(&config),
-            epoch,
-            leaf_names,
-            agents: gateway::Index::default(),
-            following: tokio::sync::Mutex::default(),
-            keys,
-            shown: Arc::clone(&shown),
-            signed_ca: std::sync::Mutex::default(),
-            clock,
-            ids: ids.into(),
-            limiter: Limiter::new(&config.limits, now.mono),
-            tasks: TaskTracker::new(),
-            config,
-        });
-        let router = gateway::mount(api::mount(Routes::new(state.clone()))).finish()?;
+        let public_url = public_url(&config, address);
+        let Assembled { state, dates, shown, router } =
+            assemble(config, public_url, clock, keys, store, *seed).await?;
         let tls = tls::config(shown)?;
         let first_login = login::first(&state).await?;
         reconcile::start(&state, dates).await?;
@@ -102,6 +75,58 @@ impl Server {
         tracing::info!(server.address = %address, "server started");
         Ok(Running { address, first_login, state })
     }
+}
+
+/// A server's parts, before anything runs.
+pub(crate) struct Assembled {
+    pub(crate) state: AppState,
+    /// The certificate that is shown.
+    pub(crate) dates: LeafDates,
+    pub(crate) shown: Arc<tls::Shown>,
+    pub(crate) router: axum::Router,
+}
+
+/// Puts a server together around an open database.
+pub(crate) async fn assemble(
+    config: Config,
+    public_url: String,
+    clock: Arc<dyn Clock>,
+    keys: Keys,
+    store: Store,
+    seed: [u8; 32],
+) -> Result<Assembled, StartError> {
+    let now = clock.now();
+    check_keys(&config.data, &keys, &store).await?;
+    let epoch = store.read(meta::epoch).await?;
+    let leaf_names = names(&config);
+    let leaf = keys.channel.authorities().issuer().issue(&leaf_names, now.wall)?;
+    let dates = LeafDates::of(&leaf);
+    let shown = tls::Shown::new(leaf.certified);
+    let mut ids = IdGen::new(seed);
+    let holder = SessionId::mint(&mut ids, now.wall);
+    let state = AppState::new(Shared {
+        holder,
+        public_url,
+        store,
+        started_at: now.wall,
+        events: watch::Sender::new(0),
+        stop: CancellationToken::new(),
+        library: api::library::Library::new(&config),
+        epoch,
+        leaf_names,
+        agents: gateway::Index::default(),
+        following: tokio::sync::Mutex::default(),
+        keys,
+        shown: Arc::clone(&shown),
+        signed_ca: std::sync::Mutex::default(),
+        clock,
+        ids: ids.into(),
+        limiter: Limiter::new(&config.limits, now.mono),
+        tasks: TaskTracker::new(),
+        config,
+    });
+    let router = gateway::mount(api::mount(Routes::new(state.clone()))).finish()?;
+    Ok(Assembled { state, dates, shown, router })
 }
 
 impl Running {

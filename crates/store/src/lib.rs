@@ -22,6 +22,8 @@ pub mod events;
 pub mod fleet;
 pub mod groups;
 pub mod idempotency;
+#[cfg(feature = "simulation")]
+mod inline;
 mod job;
 pub mod leases;
 pub mod meta;
@@ -49,6 +51,8 @@ pub mod webhooks;
 
 pub use database::{Database, DatabaseError};
 pub use error::StoreError;
+#[cfg(feature = "simulation")]
+pub use inline::{Fate, Fates, Inline};
 pub use leases::Lease;
 pub use store::{Options, Store};
 pub use touch::AgentKey;

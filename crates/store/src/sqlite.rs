@@ -20,6 +20,8 @@ use crate::{StoreError, Tx};
 
 pub(crate) use errors::classify;
 pub(crate) use session::Session;
+#[cfg(feature = "simulation")]
+pub(crate) use writer::Writer;
 
 /// How many threads read.
 const READERS: usize = 2;
@@ -45,9 +47,18 @@ pub(crate) fn set_up(
     let lock = lock(path, &database)?;
     let connection = connect(path, &database, options)?;
     check_ours(&connection, &database)?;
-    let failed = |error| classify(&database, "setting up", error);
+    begin(connection, &database, body).map(|connection| (connection, lock))
+}
+
+/// Runs `body` in the first transaction of a database that is ours or empty.
+pub(crate) fn begin(
+    connection: Connection,
+    database: &str,
+    body: &mut dyn FnMut(&mut Tx<'_>) -> Result<(), StoreError>,
+) -> Result<Connection, StoreError> {
+    let failed = |error| classify(database, "setting up", error);
     connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
-    let done = body(&mut Tx::new(Driver::Sqlite(Session::new(&connection, &database))));
+    let done = body(&mut Tx::new(Driver::Sqlite(Session::new(&connection, database))));
     let done = done.and_then(|()| {
         connection
             .pragma_update(None, "application_id", APPLICATION_ID)
@@ -58,7 +69,7 @@ pub(crate) fn set_up(
         // The error that led here is the one to report.
         let _ = connection.execute_batch("ROLLBACK");
     }
-    done.map(|()| (connection, lock))
+    done.map(|()| connection)
 }
 
 /// Opens `path` beside a server that may be running: no lock, no migration.

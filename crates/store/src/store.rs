@@ -7,9 +7,9 @@ use std::time::Duration;
 use handover_model::{Timestamp, Version};
 use tokio::sync::Notify;
 
-use crate::job::job;
+use crate::job::{Job, job};
 use crate::threads::Threads;
-use crate::touch::AgentKey;
+use crate::touch::{AgentKey, Done};
 use crate::{Database, StoreError, Tx, postgres, schema, sqlite};
 
 /// How a database is opened.
@@ -53,9 +53,57 @@ struct Inner {
     news: Arc<Notify>,
     database: Database,
     options: Options,
+    #[cfg(feature = "simulation")]
+    inline: Option<Arc<crate::Inline>>,
+}
+
+impl Inner {
+    fn new(threads: Threads, news: Arc<Notify>, database: Database, options: Options) -> Self {
+        Self {
+            threads,
+            news,
+            database,
+            options,
+            #[cfg(feature = "simulation")]
+            inline: None,
+        }
+    }
+
+    fn change(&self, job: Box<dyn Job>) {
+        #[cfg(feature = "simulation")]
+        if let Some(inline) = &self.inline {
+            return inline.write(job);
+        }
+        self.threads.changes.push(job);
+    }
+
+    fn look(&self, job: Box<dyn Job>) {
+        #[cfg(feature = "simulation")]
+        if let Some(inline) = &self.inline {
+            return inline.read(job);
+        }
+        self.threads.looks.push(job);
+    }
+
+    fn touch(&self, agent: i64, at: i64) -> Result<Arc<Done>, StoreError> {
+        #[cfg(feature = "simulation")]
+        if let Some(inline) = &self.inline {
+            return inline.touch(agent, at);
+        }
+        self.threads.touches.touch(agent, at)
+    }
 }
 
 impl Store {
+    /// A database in memory, for a process of a simulation.
+    #[cfg(feature = "simulation")]
+    pub fn simulated(inline: &Arc<crate::Inline>, options: &Options) -> Self {
+        let threads = Threads::new(false, None);
+        let database = crate::Inline::database();
+        let inner = Inner::new(threads, inline.news(), database, options.clone());
+        Self { inner: Arc::new(Inner { inline: Some(Arc::clone(inline)), ..inner }) }
+    }
+
     /// Opens `database` for a server: creates and migrates its schema when that is needed. A
     /// SQLite file is locked against a second server.
     ///
@@ -70,7 +118,7 @@ impl Store {
             Database::Postgres(url) => postgres::open(url, options, false, &news)?,
         };
         let (database, options) = (database.clone(), options.clone());
-        Ok(Self { inner: Arc::new(Inner { threads, news, database, options }) })
+        Ok(Self { inner: Arc::new(Inner::new(threads, news, database, options)) })
     }
 
     /// Opens `database` beside a server that may be using it, for tools: no lock, no migration.
@@ -84,7 +132,7 @@ impl Store {
             Database::Postgres(url) => postgres::open(url, options, true, &news)?,
         };
         let (database, options) = (database.clone(), options.clone());
-        Ok(Self { inner: Arc::new(Inner { threads, news, database, options }) })
+        Ok(Self { inner: Arc::new(Inner::new(threads, news, database, options)) })
     }
 
     /// How it was opened.
@@ -119,7 +167,7 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let (job, answer) = job(closure);
-        self.inner.threads.changes.push(job);
+        self.inner.change(job);
         async move { answer.await.unwrap_or_else(|_gone| Err(StoreError::Closed.into())) }
     }
 
@@ -137,7 +185,7 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let (job, answer) = job(closure);
-        self.inner.threads.looks.push(job);
+        self.inner.look(job);
         async move { answer.await.unwrap_or_else(|_gone| Err(StoreError::Closed.into())) }
     }
 
@@ -152,7 +200,7 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let (job, answer) = job(closure);
-        self.inner.threads.changes.push(job);
+        self.inner.change(job);
         answer.blocking_recv().unwrap_or_else(|_gone| Err(StoreError::Closed.into()))
     }
 
@@ -167,7 +215,7 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let (job, answer) = job(closure);
-        self.inner.threads.looks.push(job);
+        self.inner.look(job);
         answer.blocking_recv().unwrap_or_else(|_gone| Err(StoreError::Closed.into()))
     }
 
@@ -184,7 +232,7 @@ impl Store {
         agent: AgentKey,
         at: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
-        let done = self.inner.threads.touches.touch(agent.0, at.as_micros());
+        let done = self.inner.touch(agent.0, at.as_micros());
         async move { done?.wait().await }
     }
 

@@ -43,7 +43,11 @@ pub(super) async fn run(state: AppState, mut seen: u64) {
     post.leave(&state).await;
 }
 
-async fn turn(state: &AppState, post: &mut Post, seen: &mut u64) -> Result<(), StoreError> {
+pub(super) async fn turn(
+    state: &AppState,
+    post: &mut Post,
+    seen: &mut u64,
+) -> Result<(), StoreError> {
     if let Some(lease) = post.hold(state).await? {
         loop {
             let lease = lease.clone();

@@ -29,12 +29,17 @@ pub(super) async fn run(state: AppState) {
     let mut post = Post::new("sweep");
     let rhythm = state.config.next.duration().clamp(OFTEN, SELDOM);
     while pause(&state, rhythm).await {
-        let Some(Some(lease)) = note("sweep", post.hold(&state).await) else { continue };
-        note("orders", expire_orders(&state, &lease).await);
-        note("silence", notice_silence(&state, &lease).await);
-        note("pruning", prune(&state, &lease).await);
+        turn(&state, &mut post).await;
     }
     post.leave(&state).await;
+}
+
+/// One sweep, if this replica has the lease.
+pub(super) async fn turn(state: &AppState, post: &mut Post) {
+    let Some(Some(lease)) = note("sweep", post.hold(state).await) else { return };
+    note("orders", expire_orders(state, &lease).await);
+    note("silence", notice_silence(state, &lease).await);
+    note("pruning", prune(state, &lease).await);
 }
 
 async fn expire_orders(state: &AppState, lease: &Lease) -> Result<(), StoreError> {

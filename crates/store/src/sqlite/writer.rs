@@ -19,7 +19,7 @@ const GROUP: usize = 512;
 const TOUCH: &str = "UPDATE presence SET last_seen = ?2 WHERE agent = ?1 AND last_seen < ?2";
 
 /// Owns the connection that writes.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     connection: Connection,
     database: String,
     news: Arc<Notify>,
@@ -33,7 +33,7 @@ struct Lost {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, database: String, news: Arc<Notify>) -> Self {
+    pub(crate) fn new(connection: Connection, database: String, news: Arc<Notify>) -> Self {
         Self { connection, database, news }
     }
 
@@ -47,7 +47,7 @@ impl Writer {
 
     /// Commits all of them at once, and each alone when that fails: one that can't be written
     /// shall not fail its neighbours.
-    fn commit_together(&self, mut jobs: VecDeque<Box<dyn Job>>, mut touches: Batch) {
+    pub(crate) fn commit_together(&self, mut jobs: VecDeque<Box<dyn Job>>, mut touches: Batch) {
         touches.sort();
         let outcome = self.try_group(&mut jobs, &touches);
         let members = jobs.len() + usize::from(touches.len() > 0);
@@ -70,6 +70,12 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Runs a closure that reads.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn look(&self, job: Box<dyn Job>) {
+        look(&self.connection, &self.database, job);
     }
 
     fn try_group(&self, jobs: &mut VecDeque<Box<dyn Job>>, touches: &Batch) -> Result<(), Lost> {
@@ -144,21 +150,23 @@ impl Writer {
 /// A thread that reads: each closure sees one snapshot.
 pub(super) fn read(connection: &Connection, database: &str, queue: &Queue) {
     while let Some(work) = queue.take(1) {
-        for mut job in work.jobs {
-            let begun = connection
-                .execute_batch("BEGIN")
-                .map_err(|error| classify(database, "BEGIN", error));
-            if let Err(error) = begun {
-                job.settle(Err(error));
-                continue;
-            }
-            job.run(&mut Tx::new(Driver::Sqlite(Session::new(connection, database))));
-            if !connection.is_autocommit() {
-                // There is nothing to keep, and a snapshot that can't be let go of fails the next
-                // `BEGIN` with its own error.
-                let _ = connection.execute_batch("ROLLBACK");
-            }
-            job.settle(Ok(()));
+        for job in work.jobs {
+            look(connection, database, job);
         }
     }
+}
+
+fn look(connection: &Connection, database: &str, mut job: Box<dyn Job>) {
+    let begun =
+        connection.execute_batch("BEGIN").map_err(|error| classify(database, "BEGIN", error));
+    if let Err(error) = begun {
+        return job.settle(Err(error));
+    }
+    job.run(&mut Tx::new(Driver::Sqlite(Session::new(connection, database))));
+    if !connection.is_autocommit() {
+        // There is nothing to keep, and a snapshot that can't be let go of fails the next `BEGIN`
+        // with its own error.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    job.settle(Ok(()));
 }
