@@ -95,7 +95,24 @@ impl Schedule {
         }
         self.windows.iter().filter_map(|window| window.opens_after(now)).min()
     }
+
+    /// When what is open closes: windows that overlap or follow one another without a gap count as
+    /// one. Absent where nothing is open, or nothing ever closes.
+    pub fn closes_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let mut closes = None;
+        let mut at = now;
+        // Windows that cover the whole week follow one another for ever.
+        for _ in 0..MOST_IN_A_ROW {
+            let next = self.windows.iter().filter_map(|window| window.closes_after(at)).max();
+            let Some(next) = next.filter(|next| *next > at) else { return closes };
+            (closes, at) = (Some(next), next);
+        }
+        None
+    }
 }
+
+/// More windows in a row, without a gap, than a fortnight can have of any use: that never closes.
+const MOST_IN_A_ROW: usize = 32;
 
 impl Weekly {
     fn parse(window: &Window, zones: &TimeZoneDatabase) -> Result<Self, WindowError> {
@@ -119,6 +136,15 @@ impl Weekly {
 
     fn is_open(&self, now: Timestamp) -> bool {
         self.openings(now, -2..=1).any(|opened| opened <= now && now < opened.after(self.length))
+    }
+
+    /// When the opening that holds `now` ends.
+    fn closes_after(&self, now: Timestamp) -> Option<Timestamp> {
+        self.openings(now, -2..=1)
+            .filter(|opened| *opened <= now)
+            .map(|opened| opened.after(self.length))
+            .filter(|closes| now < *closes)
+            .max()
     }
 
     fn opens_after(&self, now: Timestamp) -> Option<Timestamp> {

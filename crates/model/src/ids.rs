@@ -114,6 +114,11 @@ macro_rules! id_type {
             pub fn mint(ids: &mut IdGen, now: Timestamp) -> Self {
                 Self(ids.next(now))
             }
+
+            /// Its sixteen bytes, for hashing.
+            pub fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
         }
 
         impl fmt::Display for $name {

@@ -1,0 +1,1 @@
+//! Who may have an order, and who not.
