@@ -34,8 +34,21 @@ pub struct Known<'a> {
     pub beforehand: Beforehand<'a>,
     /// When the host wrote that report.
     pub reported_at: Option<Timestamp>,
+    /// The stop of the whole fleet, if one stands.
+    pub stop: Option<&'a FleetStop>,
     /// Orders about the component, the newest first: the open ones and the last that ended.
     pub orders: &'a [OrderInfo],
+}
+
+/// A stop of the whole fleet: while it stands, no update is handed out for the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetStop {
+    /// Who stopped it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why, if that was said.
+    pub reason: Option<String>,
 }
 
 /// Whether an agent belongs to the control plane.

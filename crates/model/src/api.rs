@@ -37,13 +37,14 @@ pub use releases::{
     InventoryVersion, ReleaseDetail, ReleaseGraph, ReleaseInfo, UpdatesAvailable,
 };
 pub use rollouts::{
-    ActRequest, AfterSpec, Alert, Approval, ApproveRequest, CheckAnswer, CheckHow, CheckSpec,
-    CheckVerdict, Counts, Deciding, DeliveryInfo, EvidenceInfo, GateSpec, GroupInfo, GroupRequest,
-    HaltInfo, Hold, HoldCode, HoldLifter, LeaveOutRequest, LeftOut, LimitSpec, MemberInfo,
-    MemberOutcome, Membership, OnDecay, OnHalt, Play, PreviewPath, PreviewRequest, PreviewWave,
-    Requirement, Rest, RetrySpec, RevertRequest, RolloutInfo, RolloutKind, RolloutPreview,
-    RolloutSpec, RolloutState, SelectionPreview, SelectionRequest, StopInfo, StopRequest, Strategy,
-    StratumInfo, WaveInfo, WaveSpec, WaveState, WebhookCreated, WebhookInfo, WebhookRequest,
+    ActRequest, AfterSpec, Alert, Approval, ApproveRequest, CheckAnswer, CheckHow, CheckInfo,
+    CheckSecret, CheckSpec, CheckVerdict, Counts, Deciding, DeliveryInfo, EvidenceInfo, GateSpec,
+    GroupInfo, GroupRequest, HaltInfo, Hold, HoldCode, HoldLifter, LeaveOutRequest, LeftOut,
+    LimitSpec, MemberInfo, MemberOutcome, Membership, OnDecay, OnHalt, Play, PreviewPath,
+    PreviewRequest, PreviewWave, Requirement, Rest, RetrySpec, RevertRequest, RolloutInfo,
+    RolloutKind, RolloutPreview, RolloutSpec, RolloutState, SelectionPreview, SelectionRequest,
+    StopInfo, StopRequest, Strategy, StratumInfo, WaveInfo, WaveSpec, WaveState, WebhookCreated,
+    WebhookInfo, WebhookRequest,
 };
 pub use server::{Health, HealthCheck, RepositoryInfo, ServerInfo};
 pub use tokens::{

@@ -9,6 +9,7 @@ mod answer;
 mod audit;
 mod body;
 mod call;
+mod checks;
 mod events;
 mod files_served;
 mod insight;
@@ -20,7 +21,9 @@ mod pins;
 mod piped;
 mod place;
 mod releases;
+mod stop;
 mod tokens;
+mod webhooks;
 
 use handover_model::AgentId;
 use http::Method;
@@ -56,7 +59,27 @@ pub(crate) fn mount(routes: Routes) -> Routes {
         .mount(get.clone(), "/api/v1/audit/checkpoints", audit::checkpoints)
         .mount(get, "/api/v1/events", events::stream);
     let stage = "/api/v1/repository/staging/{*path}";
-    mount_agents(routes).mount_with(Bounds::Upload, Method::PUT, stage, library::stage)
+    mount_around(mount_agents(routes)).mount_with(
+        Bounds::Upload,
+        Method::PUT,
+        stage,
+        library::stage,
+    )
+}
+
+/// What stands around rollouts.
+fn mount_around(routes: Routes) -> Routes {
+    let (get, post) = (Method::GET, Method::POST);
+    let check = "/api/v1/rollouts/{rollout}/checks/{check}";
+    routes
+        .mount(get.clone(), "/api/v1/rollouts/{rollout}/checks", checks::list)
+        .mount(get.clone(), "/api/v1/rollouts/{rollout}/checks/{check}/secret", checks::secret)
+        .mount(post.clone(), check, checks::take)
+        .mount(get.clone(), "/api/v1/stop", stop::show)
+        .mount(Method::PUT, "/api/v1/stop", stop::put)
+        .mount(get, "/api/v1/webhooks", webhooks::list)
+        .mount(post, "/api/v1/webhooks", webhooks::create)
+        .mount(Method::DELETE, "/api/v1/webhooks/{webhook}", webhooks::remove)
 }
 
 fn mount_agents(routes: Routes) -> Routes {

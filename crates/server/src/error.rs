@@ -47,6 +47,16 @@ pub enum StartError {
         /// The file.
         path: Utf8PathBuf,
     },
+    /// The key of webhooks is missing beside a database that was used with it.
+    #[error(
+        "{path} is missing, and the secret of every webhook follows from it: put it back from a \
+         backup of the data directory; if it is lost, leave an empty file of mode 0600 in its \
+         place, and make every webhook anew"
+    )]
+    WebhookKeyMissing {
+        /// The file.
+        path: Utf8PathBuf,
+    },
     /// A key can be read by others.
     #[error(
         "{path} has mode {mode:04o}, so that others can read it: run `chmod 600 {path}`, and \
@@ -157,6 +167,7 @@ impl StartError {
             Self::Listen { .. }
             | Self::Data { .. }
             | Self::KeyMissing { .. }
+            | Self::WebhookKeyMissing { .. }
             | Self::KeyMode { .. }
             | Self::KeyDamaged { .. }
             | Self::KeysForeign { .. }
@@ -178,7 +189,7 @@ impl StartError {
             Self::Listen { .. } => "server.listen",
             Self::Data { .. } => "server.data",
             Self::InUse { .. } => "server.running",
-            Self::KeyMissing { .. } => "server.key-missing",
+            Self::KeyMissing { .. } | Self::WebhookKeyMissing { .. } => "server.key-missing",
             Self::KeyMode { .. } => "server.key-mode",
             Self::KeyDamaged { .. } => "server.key-damaged",
             Self::KeysForeign { .. } => "server.keys-foreign",
@@ -195,7 +206,10 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::AddressInUse { .. } | Self::InUse { .. } => 7,
-            Self::KeyMissing { .. } | Self::KeyDamaged { .. } | Self::KeysForeign { .. } => 6,
+            Self::KeyMissing { .. }
+            | Self::WebhookKeyMissing { .. }
+            | Self::KeyDamaged { .. }
+            | Self::KeysForeign { .. } => 6,
             Self::DatabaseName { .. } => 2,
             Self::Database(error) => database_exit(error),
             Self::KeyMode { .. }

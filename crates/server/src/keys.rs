@@ -97,7 +97,7 @@ fn read_signing_key(path: &Utf8Path) -> Result<SigningKey, StartError> {
 }
 
 /// The text of a file that nobody else may be able to read.
-fn read_secret(path: &Utf8Path) -> Result<zeroize::Zeroizing<String>, StartError> {
+pub(crate) fn read_secret(path: &Utf8Path) -> Result<zeroize::Zeroizing<String>, StartError> {
     let text = zeroize::Zeroizing::new(read_text(path)?);
     let mode = files::mode(path)?;
     if mode & 0o077 != 0 {

@@ -11,6 +11,7 @@
 mod api;
 mod auth;
 mod ca;
+mod checks;
 mod config;
 mod error;
 mod files;
@@ -32,6 +33,7 @@ mod server;
 pub mod simulation;
 mod state;
 mod tls;
+mod webhooks;
 
 pub use auth::Principal;
 pub use config::{Config, Limits, LogFormat, Repository};

@@ -14,6 +14,8 @@ pub enum Access {
     Anybody,
     /// An agent, or a host that enrols: the route authenticates those by itself.
     Agent,
+    /// Whoever has the secret of what the path names: the route checks the signature by itself.
+    Signed,
     /// The holder of any API token that counts.
     Known,
     /// The holder of an API token with this permission.
@@ -72,6 +74,14 @@ pub static ROUTES: &[Route] = &[
     get("/api/v1/orders", Permission::OrdersRead),
     get("/api/v1/orders/{order}", Permission::OrdersRead),
     post("/api/v1/orders/{order}/cancel", Permission::OrdersWrite),
+    get("/api/v1/rollouts/{rollout}/checks", Permission::RolloutsRead),
+    get("/api/v1/rollouts/{rollout}/checks/{check}/secret", Permission::RolloutsWrite),
+    route(Method::POST, "/api/v1/rollouts/{rollout}/checks/{check}", Access::Signed),
+    get("/api/v1/stop", Permission::RolloutsRead),
+    route(Method::PUT, "/api/v1/stop", Access::Needs(Permission::FleetStop)),
+    get("/api/v1/webhooks", Permission::Webhooks),
+    post("/api/v1/webhooks", Permission::Webhooks),
+    route(Method::DELETE, "/api/v1/webhooks/{webhook}", Access::Needs(Permission::Webhooks)),
     get("/api/v1/tokens", Permission::TokensRead),
     post("/api/v1/tokens", Permission::TokensWrite),
     route(Method::DELETE, "/api/v1/tokens/{token}", Access::Needs(Permission::TokensWrite)),

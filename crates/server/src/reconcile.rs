@@ -6,9 +6,11 @@
 //! lease's fence in its own transaction. Any replica may die at any instant.
 
 mod checkpoints;
+mod checks;
 mod keys;
 mod sequencer;
 mod sweep;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -34,6 +36,8 @@ pub(crate) async fn start(state: &AppState, leaf: LeafDates) -> Result<(), Start
     state.tasks.spawn(sweep::run(state.clone()));
     state.tasks.spawn(keys::run(state.clone(), leaf));
     state.tasks.spawn(checkpoints::run(state.clone()));
+    state.tasks.spawn(webhooks::run(state.clone()));
+    state.tasks.spawn(checks::run(state.clone()));
     Ok(())
 }
 

@@ -142,7 +142,7 @@ impl Guard {
     /// Who calls, where the route asks; or why it is not answered.
     async fn admit(&self, headers: &HeaderMap) -> Result<Option<Principal>, Problem> {
         match self.access {
-            Access::Anybody | Access::Agent => return Ok(None),
+            Access::Anybody | Access::Agent | Access::Signed => return Ok(None),
             Access::Known | Access::Needs(_) => {}
         }
         let principal = auth::authenticate(&self.state, headers).await?;

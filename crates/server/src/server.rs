@@ -17,6 +17,7 @@ use crate::limits::Limiter;
 use crate::reconcile::LeafDates;
 use crate::routes::Routes;
 use crate::state::{AppState, Shared};
+use crate::webhooks::{Outbound, WebhookKey};
 use crate::{
     Clock, Config, RealClock, StartError, api, files, gateway, listen, login, real_world,
     reconcile, tls,
@@ -97,6 +98,7 @@ pub(crate) async fn assemble(
 ) -> Result<Assembled, StartError> {
     let now = clock.now();
     check_keys(&config.data, &keys, &store).await?;
+    let webhook_key = WebhookKey::open(&config.data.join("keys"), &store).await?;
     let epoch = store.read(meta::epoch).await?;
     let leaf_names = names(&config);
     let leaf = keys.channel.authorities().issuer().issue(&leaf_names, now.wall)?;
@@ -117,6 +119,8 @@ pub(crate) async fn assemble(
         agents: gateway::Index::default(),
         following: tokio::sync::Mutex::default(),
         keys,
+        webhook_key,
+        outbound: Outbound::default(),
         shown: Arc::clone(&shown),
         signed_ca: std::sync::Mutex::default(),
         clock,

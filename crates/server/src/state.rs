@@ -15,6 +15,7 @@ use crate::gateway::Index;
 use crate::keys::Keys;
 use crate::limits::Limiter;
 use crate::tls::Shown;
+use crate::webhooks::{Outbound, WebhookKey};
 use crate::{Clock, Config, Problem};
 
 /// What every handler shares. Cheap to clone.
@@ -50,6 +51,10 @@ pub struct Shared {
     /// Held by whoever takes the database's word over into memory.
     pub(crate) following: tokio::sync::Mutex<()>,
     pub(crate) keys: Keys,
+    /// What the secrets of webhooks and checks follow from.
+    pub(crate) webhook_key: WebhookKey,
+    /// Calls of this server to somebody outside.
+    pub(crate) outbound: Outbound,
     /// The certificate that is shown.
     pub(crate) shown: Arc<Shown>,
     /// The newest authorities, signed: the document that agents walk to, and its key's document.

@@ -1,10 +1,10 @@
 //! The fleet-wide stop: while it stands, no update is handed out for the first time.
 
-use handover_model::Timestamp;
 use handover_model::api::StopInfo;
+use handover_model::{AgentId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{StoreError, Tx, settings};
+use crate::{StoreError, Tx, params, settings};
 
 /// The setting's name.
 const KEY: &str = "fleet.stop";
@@ -75,4 +75,17 @@ pub fn set_stop(
     let said = Said { stopped, by, at, reason };
     settings::set(tx, KEY, &said, seen, stop.at)?;
     info(tx)
+}
+
+/// Orders that nobody has come for, after a key, at most `limit`: each one's key and agent.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn waiting(tx: &mut Tx<'_>, after: i64, limit: u32) -> Result<Vec<(i64, AgentId)>, StoreError> {
+    let rows = tx.query(
+        "SELECT o.key, a.id FROM orders o JOIN agents a ON a.key = o.agent \
+         WHERE o.state = 'pending' AND o.key > $1 ORDER BY o.key LIMIT $2",
+        params![after, limit],
+    )?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.parse(1)?))).collect()
 }

@@ -199,8 +199,10 @@ pub(crate) fn tell(tx: &mut Tx<'_>, event: &NewEvent, event_key: i64) -> Result<
             "id": id, "webhook": webhook.id, "kind": event.kind, "at": event.at,
             "data": event.data,
         });
-        if let (Some(agent), Some(body)) = (event.agent, body.as_object_mut()) {
-            body.insert("agent".to_owned(), json!(agent));
+        let about = [("rollout", json!(event.rollout)), ("agent", json!(event.agent))];
+        if let Some(body) = body.as_object_mut() {
+            let known = about.into_iter().filter(|(_, id)| !id.is_null());
+            body.extend(known.map(|(name, id)| (name.to_owned(), id)));
         }
         tx.execute(
             "INSERT INTO deliveries (id, webhook, kind, at, body, attempts, next_at) \

@@ -2,12 +2,13 @@
 
 use handover_model::Version;
 use handover_model::api::{Layer, LayerKind, Lift, Lifter, OrderInfo, OrderState};
-use handover_model::wire::ComponentState;
+use handover_model::wire::{Action, ComponentState};
 
 use super::{Known, Membership, Refusal, lifts, moves, went_wrong};
 
 pub(super) fn all(known: &Known<'_>, wanted: Option<&Version>) -> Vec<Layer> {
     let mut layers = vec![membership(known), presence(known), report(known)];
+    layers.extend(stop(known));
     layers.extend(order(known, wanted));
     let state = known.beforehand.state;
     layers.extend(state.and_then(trial));
@@ -83,6 +84,21 @@ fn report(known: &Known<'_>) -> Layer {
             lifts::lift(Lifter::Time, "the first report follows enrolment".to_owned()),
         ),
     }
+}
+
+/// A stop holds an update that waits; what is under way goes on.
+fn stop(known: &Known<'_>) -> Option<Layer> {
+    let stop = known.stop?;
+    let why = stop.reason.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+    let sentence = format!("{} stopped the whole fleet at {}{why}", stop.by, stop.at);
+    let waits = |order: &OrderInfo| {
+        order.state == OrderState::Pending && matches!(order.action, Action::Update { .. })
+    };
+    if !known.orders.iter().any(waits) {
+        return Some(says(LayerKind::Fleet, "fleet-stopped", sentence));
+    }
+    let how = "let it go on with `handover stop end`".to_owned();
+    Some(holds(LayerKind::Fleet, "fleet-stopped", sentence, lifts::lift(Lifter::Operator, how)))
 }
 
 /// What orders say: the one that is open, else the last one that ended.

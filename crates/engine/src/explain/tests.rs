@@ -94,6 +94,7 @@ impl Site {
             component: &self.component,
             beforehand: self.beforehand(),
             reported_at: Some(when(800)),
+            stop: None,
             orders: &self.orders,
         }
     }
@@ -262,6 +263,21 @@ fn an_order_under_way_is_how_it_moves() {
     let explained = explain(&site.known());
     assert_eq!(explained.code, "moves");
     assert!(explained.sentence.contains("runs"), "{}", explained.sentence);
+}
+
+#[test]
+fn a_stop_of_the_fleet_holds_an_update_that_waits_and_nothing_that_runs() {
+    let stop = FleetStop { by: "ann".to_owned(), at: when(950), reason: Some("smoke".to_owned()) };
+    let mut site = Site::new();
+    site.orders = vec![an_order("1.1.0", OrderState::Pending)];
+    let explained = explain(&Known { stop: Some(&stop), ..site.known() });
+    assert_eq!(explained.code, "fleet-stopped");
+    assert!(explained.sentence.contains("ann stopped the whole fleet"), "{}", explained.sentence);
+    assert!(explained.sentence.ends_with("smoke"), "{}", explained.sentence);
+    site.orders = vec![an_order("1.1.0", OrderState::Running)];
+    let explained = explain(&Known { stop: Some(&stop), ..site.known() });
+    assert_eq!(explained.code, "moves");
+    assert!(explained.layers.iter().any(|layer| layer.code == "fleet-stopped"));
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub enum LayerKind {
     Presence,
     /// What it has reported.
     Report,
+    /// Whether somebody stopped the whole fleet.
+    Fleet,
     /// An order for the component.
     Order,
     /// What the repository offers.

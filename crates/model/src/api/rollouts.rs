@@ -14,6 +14,8 @@
 //! | `POST /rollouts/{rollout}/leave-out` | [`LeaveOutRequest`] | [`RolloutInfo`] |
 //! | `POST /rollouts/{rollout}/checks/{name}` | [`CheckAnswer`], signed | 204 |
 //! | `POST /selections/preview` | [`SelectionRequest`] | [`SelectionPreview`] |
+//! | `GET /rollouts/{rollout}/checks` | | list of [`CheckInfo`] |
+//! | `GET /rollouts/{rollout}/checks/{name}/secret` | | [`CheckSecret`] |
 //! | `GET/PUT/DELETE /groups[/{group}]` | [`GroupRequest`] | [`GroupInfo`] |
 //! | `GET/POST/DELETE /webhooks[/{webhook}]` | [`WebhookRequest`] | [`WebhookInfo`], [`WebhookCreated`] |
 //! | `GET/PUT /stop` | [`StopRequest`] | [`StopInfo`] |
@@ -28,8 +30,8 @@ use serde::{Deserialize, Serialize};
 
 pub use acts::{ActRequest, ApproveRequest, LeaveOutRequest, RevertRequest};
 pub use around::{
-    DeliveryInfo, GroupInfo, GroupRequest, SelectionPreview, SelectionRequest, StopInfo,
-    StopRequest, WebhookCreated, WebhookInfo, WebhookRequest,
+    CheckInfo, CheckSecret, DeliveryInfo, GroupInfo, GroupRequest, SelectionPreview,
+    SelectionRequest, StopInfo, StopRequest, WebhookCreated, WebhookInfo, WebhookRequest,
 };
 pub use gates::{Alert, Deciding, EvidenceInfo, HaltInfo, Hold, HoldCode, HoldLifter, StratumInfo};
 pub use play::{LeftOut, Play, PreviewPath, PreviewRequest, PreviewWave, RolloutPreview};

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use axum::response::Response;
-use handover_engine::explain::{Beforehand, Known, Membership, explain};
+use handover_engine::explain::{Beforehand, FleetStop, Known, Membership, explain};
 use handover_model::api::{AgentState, Explanation, OrderInfo, UpdatesAvailable};
 use handover_model::wire::HostState;
 use handover_model::{ComponentName, Timestamp};
 use handover_store::agents::Agent;
 use handover_store::orders::{self, Filter};
 use handover_store::pins::StoredPin;
-use handover_store::{Tx, agents, pins};
+use handover_store::{Tx, agents, fleet, pins};
 
 use super::call::{AgentRef, Call, Segments};
 use super::library::Shelf;
@@ -25,6 +25,7 @@ struct Dossier {
     agent: Agent,
     report: Option<(HostState, Timestamp)>,
     pins: Vec<StoredPin>,
+    stop: Option<FleetStop>,
     orders: Vec<OrderInfo>,
 }
 
@@ -36,6 +37,11 @@ impl Dossier {
         Ok(Self {
             report: place::host_state(tx, &agent)?,
             pins: pins::of_agent(tx, agent.key)?,
+            stop: fleet::stop(tx)?.map(|stop| FleetStop {
+                by: stop.by,
+                at: stop.at,
+                reason: stop.reason,
+            }),
             orders: orders.into_iter().map(super::orders::info).collect(),
             agent,
         })
@@ -71,6 +77,7 @@ impl Dossier {
             component,
             beforehand: self.beforehand(component, offers.as_deref(), stock, now),
             reported_at: self.report.as_ref().map(|(_, at)| *at),
+            stop: self.stop.as_ref(),
             orders: &orders,
         })
     }

@@ -1,6 +1,7 @@
 //! The `OpenAPI` document: made from the table of operations, the types of `handover_model::api`
 //! and the table of permissions. `docs/openapi.json` is the same, committed.
 
+mod around;
 mod operations;
 mod write;
 

@@ -4,10 +4,10 @@
 use handover_engine::control::orders::{Delivery, Known, deliver};
 use handover_model::Timestamp;
 use handover_model::api::OrderState;
-use handover_model::wire::{AgentOrder, Cancel, Place, SignedDoc};
-use handover_store::Tx;
+use handover_model::wire::{Action, AgentOrder, Cancel, Place, SignedDoc};
 use handover_store::agents::{self, Agent};
 use handover_store::orders::{self, Order};
+use handover_store::{StoreError, Tx, fleet};
 use handover_trust::control;
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ pub(super) fn hand_out(
     let mut handed = Handed::default();
     for mut order in orders::open_of(tx, agent.key)? {
         let delivery = deliver(&known(&order), now);
-        if delivery == Delivery::Nothing {
+        if delivery == Delivery::Nothing || is_stopped(tx, &order, delivery)? {
             continue;
         }
         handed.is_pending = true;
@@ -58,6 +58,13 @@ pub(super) fn hand_out(
         handed.cancels.extend(order.cancel);
     }
     Ok(handed)
+}
+
+/// Whether the stop of the whole fleet keeps an order here: an update that nobody has come for
+/// yet. What was handed out is with the host; rollbacks go on.
+fn is_stopped(tx: &mut Tx<'_>, order: &Order, delivery: Delivery) -> Result<bool, StoreError> {
+    let may_be = delivery == Delivery::First && matches!(order.action, Action::Update { .. });
+    Ok(may_be && fleet::stop(tx)?.is_some())
 }
 
 /// An order, as decisions see it.

@@ -158,6 +158,8 @@ codes! {
     RepositoryRefused = UNPROCESSABLE_ENTITY, "repository.refused", "The repository does not verify";
     /// A signing key was sent.
     PrivateKey = UNPROCESSABLE_ENTITY, "repository.private-key", "Private keys are refused";
+    /// A newer answer of the check is there.
+    CheckStale = CONFLICT, "check.stale", "A newer answer is there";
     /// Events that are asked for are not kept any more.
     EventsGone = GONE, "events.gone", "Events were forgotten";
 }

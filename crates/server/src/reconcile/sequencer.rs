@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use handover_model::api::EventInfo;
 use handover_store::sequencer::{LEASE, number};
-use handover_store::{Database, StoreError, events};
+use handover_store::{Database, StoreError, events, fleet};
 
 use super::{Post, note};
 use crate::AppState;
@@ -81,6 +81,9 @@ pub(super) async fn turn(
 
 /// What an event changes in memory.
 async fn follow(state: &AppState, event: &EventInfo) -> Result<(), StoreError> {
+    if event.kind == "fleet.resumed" {
+        return mark_waiting(state).await;
+    }
     let Some(agent) = event.agent else { return Ok(()) };
     match event.kind.as_str() {
         "order.pending" | "order.cancelling" => state.agents.mark(agent),
@@ -92,4 +95,17 @@ async fn follow(state: &AppState, event: &EventInfo) -> Result<(), StoreError> {
         _ => {}
     }
     Ok(())
+}
+
+/// Whoever had an order that the stop kept here may have it now.
+async fn mark_waiting(state: &AppState) -> Result<(), StoreError> {
+    let mut after = 0;
+    loop {
+        let page = state.store.read(move |tx| fleet::waiting(tx, after, BATCH)).await?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = *last;
+        for (_, agent) in &page {
+            state.agents.mark(*agent);
+        }
+    }
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentName, DeliveryId, GroupName, Timestamp, WebhookId};
+use super::{CheckSpec, CheckVerdict};
+use crate::{AgentName, DeliveryId, GroupName, RolloutId, Timestamp, WebhookId};
 
 /// Asks what a selection matches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,4 +169,37 @@ pub struct StopInfo {
     pub reason: Option<String>,
     /// Counts changes; the `ETag` is made of it.
     pub generation: u64,
+}
+
+/// An external check, and what it answered last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CheckInfo {
+    /// The check.
+    pub spec: CheckSpec,
+    /// The newest answer; absent: none that could be taken has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<CheckVerdict>,
+    /// Why, as the answer said; without a verdict, why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// As of when the answer holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<Timestamp>,
+    /// Whether the answer still counts.
+    pub is_fresh: bool,
+}
+
+/// What somebody needs to answer a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CheckSecret {
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// The check's name.
+    pub name: String,
+    /// Where the answer is posted to.
+    pub url: String,
+    /// The key of the signature.
+    pub secret: String,
 }

@@ -8,6 +8,7 @@ use handover_model::api::{
     TokenInfo, TokenRequest, UpdatesAvailable,
 };
 
+use super::around::AROUND;
 use super::write::{Schema, of};
 
 /// One operation.
@@ -72,16 +73,18 @@ pub(super) enum Answered {
     /// A page of signed documents.
     Documents,
     Text,
+    /// Status 204.
+    Nothing,
     Events(Schema),
     File,
     OpenApi,
 }
 
-const fn q(name: &'static str, kind: Kind, about: &'static str) -> Parameter {
+pub(super) const fn q(name: &'static str, kind: Kind, about: &'static str) -> Parameter {
     Parameter { name, about, kind }
 }
 
-const fn get(
+pub(super) const fn get(
     path: &'static str,
     id: &'static str,
     about: &'static str,
@@ -90,7 +93,7 @@ const fn get(
     change(("GET", path), id, about, Taken::Nothing, answer)
 }
 
-const fn change(
+pub(super) const fn change(
     (method, path): (&'static str, &'static str),
     id: &'static str,
     about: &'static str,
@@ -101,15 +104,19 @@ const fn change(
 }
 
 impl Operation {
-    const fn with_query(self, query: &'static [Parameter]) -> Self {
+    pub(super) const fn with_query(self, query: &'static [Parameter]) -> Self {
         Self { query, ..self }
     }
 
-    const fn with_problems(self, problems: &'static [u16]) -> Self {
+    pub(super) const fn with_problems(self, problems: &'static [u16]) -> Self {
         Self { problems, ..self }
     }
 
-    const fn created(self) -> Self {
+    pub(super) const fn done(self) -> Self {
+        Self { status: 204, ..self }
+    }
+
+    pub(super) const fn created(self) -> Self {
         Self { status: 201, ..self }
     }
 }
@@ -396,5 +403,5 @@ static RELEASES: &[Operation] = &[
 
 /// Every operation of the server but the agents' own.
 pub(crate) fn operations() -> impl Iterator<Item = &'static Operation> {
-    [OPEN, AGENTS, ORDERS, RELEASES].into_iter().flatten()
+    [OPEN, AGENTS, ORDERS, RELEASES, AROUND].into_iter().flatten()
 }

@@ -118,6 +118,13 @@ fn path_schema(name: &str) -> Value {
         "agent" => agent_schema(),
         "order" => id("order"),
         "token" => id("token"),
+        "webhook" => id("webhook"),
+        "rollout" => json!({
+            "type": "string", "description": "a rollout's id or name", "examples": ["web-15"],
+            "pattern": "^(rollout_[0-9a-f]{32}|[a-z](-?[a-z0-9]){0,39})$",
+        }),
+        "group" => json!({ "$ref": "#/components/schemas/GroupName" }),
+        "check" => json!({ "type": "string", "pattern": "^[a-z0-9-]{1,40}$" }),
         "component" => json!({ "$ref": "#/components/schemas/ComponentName" }),
         "name" => json!({ "type": "string", "pattern": r"^[a-z0-9.-]{1,60}\.json$" }),
         _ => json!({
@@ -240,6 +247,7 @@ fn good(answer: Answered, schemas: &mut Schemas) -> Value {
             let bytes = json!({ "schema": { "type": "string", "format": "binary" } });
             json!({ "application/octet-stream": bytes, "application/json": {} })
         }
+        Answered::Nothing => return json!({ "description": "Done." }),
         Answered::OpenApi => json_of(json!({ "type": "object" })),
     };
     let mut written = json!({ "description": "Done.", "content": content });
