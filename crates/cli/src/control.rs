@@ -8,15 +8,20 @@ mod contexts;
 mod error;
 mod follow;
 mod give;
+mod groups;
 mod insight;
 mod live;
 mod orders;
 mod releases;
+mod rollouts;
 mod routes;
+mod select;
 mod session;
+mod stop;
 mod stream;
 mod tokens;
 mod watch;
+mod webhooks;
 mod words;
 
 use std::process::ExitCode;
@@ -52,6 +57,18 @@ pub(crate) enum Command {
     /// Look at agents, label, pin and retire them, and give them orders.
     #[command(subcommand)]
     Agent(agents::AgentCommand),
+    /// Move a fleet to a release, wave by wave: plan, start, watch, approve, stop, take back.
+    #[command(subcommand)]
+    Rollout(rollouts::RolloutCommand),
+    /// Save selections of agents under names.
+    #[command(subcommand)]
+    Group(groups::GroupCommand),
+    /// Tell other programs what happens: signed calls to their addresses.
+    #[command(subcommand)]
+    Webhook(webhooks::WebhookCommand),
+    /// Stop every update of the whole fleet, or let them go on. Reverts go on.
+    #[command(subcommand)]
+    Stop(stop::StopCommand),
     /// Look at orders, and take them back in time.
     #[command(subcommand)]
     Order(orders::OrderCommand),
@@ -104,6 +121,10 @@ pub(crate) fn run(command: Command, desk: &Desk<'_>) -> Result<ExitCode, Control
         Command::Whoami => session::whoami(desk)?,
         Command::Context(command) => session::context(command, desk)?,
         Command::Agent(command) => return agents::run(command, desk),
+        Command::Rollout(command) => return rollouts::run(command, desk),
+        Command::Group(command) => groups::run(command, desk)?,
+        Command::Webhook(command) => webhooks::run(command, desk)?,
+        Command::Stop(command) => stop::run(command, desk)?,
         Command::Order(command) => return orders::run(command, desk),
         Command::Watch(args) => return watch::watch(&args, desk),
         Command::Token(command) => tokens::enrolment(command, desk)?,

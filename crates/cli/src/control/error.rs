@@ -60,6 +60,14 @@ pub(crate) enum ControlError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file that a command is about could not be read.
+    #[error("could not read {path}")]
+    ReadFile {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// No token was given and nobody is there to type one.
     #[error(
         "no token was given and there is no terminal to ask at; give it as an argument, with \
@@ -170,6 +178,7 @@ impl ControlError {
             Self::NoContext { .. } => "context.unknown",
             Self::Token(_) => "token.malformed",
             Self::ReadToken { .. } => "token.unreadable",
+            Self::ReadFile { .. } => "file.unreadable",
             Self::NoToken { .. } => "token.none",
             Self::OtherServer { .. } => "login.other-server",
             Self::Insecure { .. } => "login.insecure",
@@ -188,7 +197,9 @@ impl ControlError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::DamagedContexts { .. } | Self::NewContexts { .. } | Self::Broken { .. } => 6,
+            Self::ReadFile { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 5,
             Self::Disk(_)
+            | Self::ReadFile { .. }
             | Self::Call { .. }
             | Self::Answer { .. }
             | Self::ReadToken { .. }

@@ -31,6 +31,19 @@ pub(crate) const STAGING: &str = "/api/v1/repository/staging";
 /// Swaps staging in.
 pub(crate) const PUBLISH: &str = "/api/v1/repository/publish";
 
+/// Rollouts.
+pub(crate) const ROLLOUTS: &str = "/api/v1/rollouts";
+/// What a rollout would do.
+pub(crate) const ROLLOUT_PREVIEW: &str = "/api/v1/rollouts/preview";
+/// What a selection matches.
+pub(crate) const SELECTION_PREVIEW: &str = "/api/v1/selections/preview";
+/// Saved groups.
+pub(crate) const GROUPS: &str = "/api/v1/groups";
+/// Webhooks.
+pub(crate) const WEBHOOKS: &str = "/api/v1/webhooks";
+/// The fleet-wide stop.
+pub(crate) const STOP: &str = "/api/v1/stop";
+
 /// `base/part`.
 pub(crate) fn one(base: &str, part: impl Display) -> String {
     format!("{base}/{}", encoded(&part.to_string()))

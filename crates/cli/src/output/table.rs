@@ -38,6 +38,15 @@ pub(crate) fn width() -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|width| *width > 0)
 }
 
+/// The terminal's columns and rows, for what is drawn over itself.
+pub(crate) fn size() -> (usize, usize) {
+    let found = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    let or = |value: Option<u16>, none| {
+        value.map(usize::from).filter(|count| *count > 0).unwrap_or(none)
+    };
+    (or(found.map(|found| found.ws_col), 80), or(found.map(|found| found.ws_row), 24))
+}
+
 fn fit(rows: &[Vec<String>], most: Option<usize>) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
