@@ -2,44 +2,50 @@
 //! order does to the host is put in: a line in a file, which is what is counted.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use handover_agent::agent::Agent;
 use handover_agent::control::channel::{BearerChannel, Channel as _};
+use handover_agent::control::core::{Effect, Got, Input, Missed, Task, Turn};
 use handover_agent::control::desk::Desk;
-use handover_agent::control::enrolment::{self, Which, machine};
+use handover_agent::control::enrolment::{self, Which};
 use handover_agent::control::identity::{ControlFiles, Identity};
 use handover_agent::failure::Failure;
 use handover_agent::home::Home;
 use handover_agent::voice::Voice;
-use handover_client::real_world::Stop;
-use handover_engine::orders::{Ending, Next, OrderLedger, Reception};
+use handover_client::real_world::{Clock, RealClock, Stop};
+use handover_engine::orders::Ending;
 use handover_model::wire::{
-    Action, AgentOrder, ChannelCa, EnrolToken, HostState, LARGEST_REQUEST, MOST_REPORTS,
-    OrderStage, Place, SignedDoc, SyncAnswer, SyncRequest, secret_digest,
+    Action, AgentOrder, EnrolToken, HostState, Place, SignedDoc, SyncAnswer, SyncRequest,
+    secret_digest,
 };
-use handover_model::{
-    ComponentName, Digest, Millis, OrderId, Pin, ReleaseId, SessionId, Timestamp, Version,
-};
-use handover_trust::Verified;
-use handover_trust::control::{OrderKeys, verify_channel_ca, verify_order_of};
-use serde_json::json;
+use handover_model::{ComponentName, Digest, Now, OrderId, Pin, ReleaseId, SessionId, Version};
+use serde_json::{Value, json};
 
 use crate::Site;
 use crate::person::may_pass;
 
-/// How long an idle host lets its question wait for an answer.
-const WAIT: Millis = Millis(20_000);
+/// How many times faster than the machine's the time passes of an agent's pauses and back-off.
+const HASTE: u32 = 40;
+/// The longest that a host looks away.
+const NAP: Duration = Duration::from_millis(100);
 
 /// One line of the file that counts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Executed {
     pub(crate) order: OrderId,
     pub(crate) place: Place,
+    /// When, in the order of all hosts.
+    pub(crate) tick: u64,
+    /// The version that it led to.
+    pub(crate) version: Option<Version>,
 }
 
 /// What a host executed, in its order.
@@ -50,7 +56,9 @@ pub(crate) fn executions(root: &Utf8Path) -> Vec<Executed> {
         let order = words.next()?.parse().ok()?;
         let epoch = words.next()?.parse().ok()?;
         let sequence = words.next()?.parse().ok()?;
-        Some(Executed { order, place: Place { epoch, sequence } })
+        let tick = words.next()?.parse().ok()?;
+        let version = words.next().map(|word| word.parse().expect("a version"));
+        Some(Executed { order, place: Place { epoch, sequence }, tick, version })
     };
     text.lines().map(|line| read(line).unwrap_or_else(|| panic!("{root}: {line:?}"))).collect()
 }
@@ -65,14 +73,24 @@ pub(crate) struct Host<'s> {
     agent: Agent,
     files: ControlFiles,
     identity: Identity,
-    keys: OrderKeys,
-    ca: ChannelCa,
     channel: BearerChannel,
     session: SessionId,
     number: u64,
     desk: Desk,
+    /// The orders that came last, to be brought once more.
+    brought: Vec<SignedDoc>,
     components: BTreeMap<ComponentName, ReleaseId>,
     pins: BTreeMap<ComponentName, Pin>,
+}
+
+/// The agent's clock: as long as the machine's, but for pauses and back-off, which pass fast.
+struct Hasty(RealClock);
+
+impl Clock for Hasty {
+    fn now(&self) -> Now {
+        let now = self.0.now();
+        Now { mono: now.mono.saturating_mul(HASTE), ..now }
+    }
 }
 
 /// Enrols, and carries orders out until the test is over.
@@ -80,7 +98,7 @@ pub(crate) fn live(site: &Site, number: usize, token: &str) {
     let Some(mut host) = Host::enrol(site, number, token) else { return };
     site.hosts[number].set(host.identity.agent).expect("each host enrols once");
     while !site.is_over() && !site.is_done() {
-        host.exchange();
+        host.go_on();
     }
 }
 
@@ -104,130 +122,157 @@ impl<'s> Host<'s> {
         };
         let files = ControlFiles::of(&home);
         let ca = files.ca().expect("it reads").expect("enrolment wrote it");
-        let keys = files.order_keys().expect("it reads").expect("enrolment wrote them");
-        let channel = BearerChannel::new(&identity, &ca, Arc::clone(&agent.clock)).expect("secret");
+        let clock: Arc<dyn Clock> = Arc::new(site.clock);
+        let channel = BearerChannel::new(&identity, &ca, clock).expect("a secret");
         let now = agent.now().wall;
         let session = SessionId::mint(&mut agent.ids, now);
-        let desk = Desk::open(&home, &identity, session, agent.now().wall).expect("a desk");
+        agent.clock = Arc::new(Hasty(site.clock));
+        let desk = open_desk(&mut agent, &files, &identity, session, 0);
         let (components, pins) = (BTreeMap::new(), BTreeMap::new());
         Some(Self {
             site,
             agent,
             files,
             identity,
-            keys,
-            ca,
             channel,
             session,
             number: 0,
             desk,
+            brought: Vec::new(),
             components,
             pins,
         })
     }
 
-    fn now(&self) -> Timestamp {
-        self.agent.now().wall
+    /// What the thread that talks does (`handover_agent::control`), once.
+    fn go_on(&mut self) {
+        if let Some(errand) = self.desk.errand() {
+            return self.carry_out(errand);
+        }
+        let now = self.agent.now();
+        let due = self.desk.next_deadline().expect("the files are kept").expect("it talks");
+        if due <= now.mono {
+            self.desk.with(|core| core.handle_timeout(now)).expect("the files are kept");
+        } else {
+            thread::park_timeout((due.saturating_sub(now.mono) / HASTE).min(NAP));
+        }
     }
 
-    fn exchange(&mut self) {
-        self.desk.tell_state(self.state(), self.now()).expect("a state");
-        self.number += 1;
-        // The protocol lets a host speak later: then it is handed orders again that it has taken.
-        let most = if self.number.is_multiple_of(2) { MOST_REPORTS } else { 0 };
-        let idle = self.desk.outbox().is_empty();
-        let reports = self.desk.outbox().batch(most, LARGEST_REQUEST / 2).expect("reports");
-        let request = SyncRequest {
-            session: self.session,
-            number: self.number,
-            machine: machine(),
-            agent_version: version("0.1.0"),
-            state: self.desk.told_state(),
-            place: self.desk.ledger().highest_of(self.identity.agent),
-            order_keys: self.keys.number,
-            ca: self.ca.number,
-            wait: if idle { WAIT } else { Millis(0) },
-            reports,
-        };
+    fn say(&self, input: Input) {
+        self.desk.say(&self.agent, input).expect("the files are kept");
+    }
+
+    fn carry_out(&mut self, errand: Effect) {
+        match errand {
+            Effect::Look => {
+                let state = Some(Box::new(self.state()));
+                self.say(Input::Looked { state, is_unsettled: false });
+            }
+            Effect::Send { request, reports } => self.send(*request, &reports),
+            Effect::Believe(ca) => {
+                let clock: Arc<dyn Clock> = Arc::new(self.site.clock);
+                self.channel = BearerChannel::new(&self.identity, &ca, clock).expect("a secret");
+            }
+            Effect::Work => {
+                self.work();
+                self.say(Input::Idle);
+            }
+            Effect::Leave => panic!("nobody ordered {} to leave", self.identity.name),
+            // The desk has done these.
+            Effect::Write { .. } | Effect::Remove(_) | Effect::Ring => {}
+        }
+    }
+
+    fn send(&mut self, mut request: SyncRequest, reports: &[u64]) {
+        let (documents, unreadable) = self.desk.documents(reports).expect("they read");
+        assert!(unreadable.is_empty(), "{unreadable:?}");
+        request.reports = documents;
+        self.number = request.number;
+        let began = self.agent.now().mono;
         match self.channel.sync(&request) {
-            Ok(answer) => self.take(&answer),
+            Ok(mut answer) => {
+                self.bring_again(&mut answer);
+                assert!(answer.notices.is_empty(), "{:?}", answer.notices);
+                self.count(&answer);
+                let took = self.agent.now().mono.saturating_sub(began);
+                self.say(Input::Answered { answer: Box::new(answer), took });
+            }
             Err(error) if may_pass(&error) => {
                 self.site.unanswered.fetch_add(1, Ordering::SeqCst);
-                self.site.rest();
+                self.say(Input::Missed(Missed {
+                    class: error.class(),
+                    is_problem: false,
+                    retry_after: None,
+                    code: error.code().to_owned(),
+                    reason: error.to_string(),
+                }));
             }
             Err(error) => panic!("{} is refused: {error}", self.identity.name),
         }
     }
 
-    fn take(&mut self, answer: &SyncAnswer) {
-        assert!(answer.notices.is_empty(), "{:?}", answer.notices);
-        self.desk.outbox().acknowledge(answer.acknowledged).expect("the outbox");
-        if answer.want_state {
-            self.desk.forget_state();
+    /// The protocol lets the control plane hand an order out again until it hears of it: every
+    /// third answer brings the newest ones once more.
+    fn bring_again(&mut self, answer: &mut SyncAnswer) {
+        let again = if self.number.is_multiple_of(3) { self.brought.clone() } else { Vec::new() };
+        if !answer.orders.is_empty() {
+            self.brought.clone_from(&answer.orders);
         }
-        if let Some(doc) = &answer.ca {
-            let ca = verify_channel_ca(doc, &self.keys, self.ca.number).expect("a signed CA");
-            self.ca = ca.into_inner();
-            self.files.save_ca(&self.ca).expect("the CA");
-        }
-        let mut orders: Vec<_> = answer.orders.iter().map(|doc| self.verify(doc)).collect();
-        orders.sort_by_key(|order| order.place);
-        for order in &orders {
-            self.take_order(order);
-        }
-        while self.carry_one_out() {}
+        answer.orders.extend(again);
     }
 
-    fn verify(&self, doc: &SignedDoc) -> Verified<AgentOrder> {
-        verify_order_of(doc, &self.keys, self.identity.agent).expect("a genuine order")
-    }
-
-    fn take_order(&self, order: &Verified<AgentOrder>) {
-        let now = self.now();
-        let mut reception = Reception::Known;
-        let changed = self.desk.change(|ledger| {
-            reception = ledger.receive(order, now);
-            match &reception {
-                Reception::Taken(next) => next.clone(),
-                Reception::Known | Reception::Stale(_) => ledger.clone(),
-            }
-        });
-        changed.expect("the ledger is kept");
-        match reception {
-            Reception::Taken(_) => {
-                self.desk.tell_progress(order, OrderStage::Accepted, None, now);
-            }
-            Reception::Known => {
+    /// Counts orders, before anything is made of them.
+    fn count(&self, answer: &SyncAnswer) {
+        for doc in &answer.orders {
+            let id = doc.0.pointer("/signed/id").and_then(Value::as_str).expect("an id");
+            let id: OrderId = id.parse().expect("an id");
+            let known = self.desk.with(|core| Ok(core.ledger().find(id).is_some()));
+            if known.expect("the files are kept") {
                 self.site.again.fetch_add(1, Ordering::SeqCst);
-                if let Some(taken) = self.desk.ledger().find(order.id) {
-                    self.desk.say_again(taken, now).expect("an answer");
-                }
+            } else if let Some(to) = doc.0.pointer("/signed/action/to").and_then(Value::as_str) {
+                let version: Version = to.parse().expect("a version");
+                *self.site.taken().entry(version).or_default() += 1;
             }
-            Reception::Stale(ending) => panic!("{} is stale: {ending:?}", order.id),
         }
     }
 
-    /// Carries one order out, as an agent would that has just started and knows its files alone.
-    fn carry_one_out(&mut self) -> bool {
-        let opened =
-            Desk::open(&self.agent.home, &self.identity, self.session, self.agent.now().wall);
-        self.desk = opened.expect("the files read back");
-        let Some(taken) = self.desk.ledger().open_orders().next().cloned() else { return false };
-        let (order, now) = (taken.order.clone(), self.now());
-        let next = OrderLedger::plan_next(&taken, now);
-        assert_eq!(next, Some(Next::Begin(None)), "{taken:?}");
-        self.desk.change(|ledger| ledger.begun(order.id, now)).expect("the ledger is kept");
-        self.desk.tell_progress(&order, OrderStage::Running, None, now);
-        let release = self.act(&order);
-        self.desk.tell_state(self.state(), now).expect("a state");
-        let ending = Ending::done(release, now);
-        self.desk.end(order.id, &ending, now).expect("the ledger is kept");
+    /// Carries out what is to be, as an agent would that has just started and knows its files
+    /// alone.
+    fn work(&mut self) {
+        let (agent, files) = (&mut self.agent, &self.files);
+        self.desk = open_desk(agent, files, &self.identity, self.session, self.number);
+        loop {
+            match self.desk.next_task(&self.agent).expect("the files are kept") {
+                Turn::Over => return,
+                Turn::Wait(length) => thread::park_timeout(length / HASTE),
+                Turn::Do(Task::Begin { order, release: None }) => self.begin(&order),
+                Turn::Do(task) => panic!("nobody ordered that: {task:?}"),
+            }
+        }
+    }
+
+    fn begin(&mut self, order: &AgentOrder) {
+        let component = order.action.component().expect("it is about one");
+        let current = self.components.get(component).map(|release| release.version.clone());
+        self.say(Input::Begin { order: order.id, current });
+        if !self.desk.is_begun(order.id).expect("the files are kept") {
+            return;
+        }
+        let release = self.act(order);
+        self.say(Input::State(Box::new(self.state())));
+        let ending = Ending::done(release, self.agent.now().wall);
+        self.say(Input::Came { order: order.id, got: Got::Ended(ending) });
         self.site.executed.fetch_add(1, Ordering::SeqCst);
-        true
     }
 
     fn act(&mut self, order: &AgentOrder) -> Option<ReleaseId> {
-        let line = format!("{} {} {}\n", order.id, order.place.epoch, order.place.sequence);
+        let place = order.place;
+        let mut line = format!("{} {} {}", order.id, place.epoch, place.sequence);
+        write!(line, " {}", self.site.tick()).expect("a string");
+        if let Action::Update { to: Some(to), .. } = &order.action {
+            write!(line, " {to}").expect("a string");
+        }
+        line.push('\n');
         let path = executions_path(self.agent.home.root());
         let mut file = File::options().create(true).append(true).open(path).expect("a file");
         file.write_all(line.as_bytes()).expect("a line");
@@ -284,13 +329,22 @@ impl<'s> Host<'s> {
     }
 }
 
+/// A desk on what is durable.
+fn open_desk(
+    agent: &mut Agent,
+    files: &ControlFiles,
+    identity: &Identity,
+    session: SessionId,
+    number: u64,
+) -> Desk {
+    let keys = files.order_keys().expect("they read").expect("enrolment wrote them");
+    let ca = files.ca().expect("it reads").expect("enrolment wrote it");
+    Desk::open(agent, identity, (keys, ca), session, number).expect("a desk")
+}
+
 fn try_enrol(agent: &mut Agent, token: &EnrolToken, number: usize) -> Result<Identity, Failure> {
     let name = format!("host-{number}").parse().expect("a name");
     let found = enrolment::find(agent, token)?;
     let begun = enrolment::prepare_key(agent, secret_digest(&token.secret), Which::Same)?;
     enrolment::enrol(agent, token, &found, &name, &begun)
-}
-
-fn version(text: &str) -> Version {
-    text.parse().expect("a version")
 }

@@ -11,8 +11,8 @@ mod person;
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -20,9 +20,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use handover_client::dice::Dice;
 use handover_client::real_world::{Clock as _, RealClock, draw_seed};
 use handover_model::api::{OrderInfo, OrderState};
-use handover_model::wire::{LoginToken, Place};
-use handover_model::{AgentId, OrderId};
-use handover_store::{Database, Options, Store};
+use handover_model::wire::{Action, LoginToken, Place};
+use handover_model::{AgentId, OrderId, Version};
+use handover_store::{Options, Store};
 
 use host::Executed;
 use person::{Acknowledged, Person};
@@ -30,6 +30,8 @@ use server::Server;
 
 /// How many hosts.
 const HOSTS: usize = 200;
+/// At how many sites they are.
+const SITES: usize = 10;
 /// How many clients order.
 const PEOPLE: usize = 4;
 /// How often the server is killed, when nobody says.
@@ -51,6 +53,10 @@ struct Site {
     hosts: Vec<OnceLock<AgentId>>,
     acknowledged: AtomicUsize,
     executed: AtomicUsize,
+    /// Counts what happens on hosts, so that it stands in an order over all of them.
+    ticks: AtomicU64,
+    /// How many hosts took an order for each version.
+    taken: Mutex<BTreeMap<Version, u32>>,
     /// Orders that were handed out to a host that had them.
     again: AtomicUsize,
     /// Requests of people that a kill cut.
@@ -66,6 +72,26 @@ struct Site {
 }
 
 impl Site {
+    fn new(dir: &Utf8Path, server: &Server, deadline: Duration) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            url: server.url(),
+            clock: RealClock::start(),
+            deadline,
+            hosts: (0..HOSTS).map(|_| OnceLock::new()).collect(),
+            acknowledged: AtomicUsize::new(0),
+            executed: AtomicUsize::new(0),
+            ticks: AtomicU64::new(0),
+            taken: Mutex::default(),
+            again: AtomicUsize::new(0),
+            cut: AtomicUsize::new(0),
+            unanswered: AtomicUsize::new(0),
+            quiet: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.broken.load(Ordering::SeqCst) || self.clock.now().mono > self.deadline
     }
@@ -76,6 +102,16 @@ impl Site {
 
     fn is_done(&self) -> bool {
         self.done.load(Ordering::SeqCst)
+    }
+
+    /// The next tick.
+    fn tick(&self) -> u64 {
+        self.ticks.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// How many hosts took an order for each version until now.
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<Version, u32>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn under_way(&self) -> usize {
@@ -138,35 +174,35 @@ fn the_server_that_is_killed() {
 
 #[test]
 fn a_server_killed_at_random_instants_loses_no_order_and_none_is_executed_twice() {
-    let kills = from_environment("KILLS").unwrap_or(KILLS);
-    let drawn = || u64::from_be_bytes(draw_seed().expect("dice")[..8].try_into().expect("8 bytes"));
-    let seed = from_environment("SEED").unwrap_or_else(drawn);
-    println!("SEED={seed} KILLS={kills}");
+    let _alone = alone();
+    let (seed, kills) = choice();
     let temporary = tempfile::tempdir().expect("a directory");
     let data = Utf8Path::from_path(temporary.path()).expect("UTF-8").join("data");
     let hosts = hosts_directory();
-    let mut server = Server::start(data);
-    let site = Site {
-        dir: Utf8Path::from_path(hosts.path()).expect("UTF-8").to_owned(),
-        url: server.url(),
-        clock: RealClock::start(),
-        deadline: Duration::from_secs(240 + 10 * kills),
-        hosts: (0..HOSTS).map(|_| OnceLock::new()).collect(),
-        acknowledged: AtomicUsize::new(0),
-        executed: AtomicUsize::new(0),
-        again: AtomicUsize::new(0),
-        cut: AtomicUsize::new(0),
-        unanswered: AtomicUsize::new(0),
-        quiet: AtomicBool::new(false),
-        done: AtomicBool::new(false),
-        broken: AtomicBool::new(false),
-    };
+    let mut server = Server::start(data, None);
+    let dir = Utf8Path::from_path(hosts.path()).expect("UTF-8");
+    let site = Site::new(dir, &server, Duration::from_secs(240 + 10 * kills));
     let mut dice = Dice::new(seed);
     let (given, orders) = campaign(&site, &mut server, &mut dice, kills);
     check_database(&server);
     let executed: Vec<_> =
         (0..HOSTS).map(|number| host::executions(&site.host_root(number))).collect();
     judge(&site, &given, &orders, &executed, kills);
+}
+
+/// One test at a time: each is as many processes and threads as the machine can bear.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The seed and how many kills there are to be.
+fn choice() -> (u64, u64) {
+    let kills = from_environment("KILLS").unwrap_or(KILLS);
+    let drawn = || u64::from_be_bytes(draw_seed().expect("dice")[..8].try_into().expect("8 bytes"));
+    let seed = from_environment("SEED").unwrap_or_else(drawn);
+    println!("SEED={seed} KILLS={kills}");
+    (seed, kills)
 }
 
 /// Hosts are not killed here, so that their files need no disk; the server's are on one.
@@ -182,11 +218,9 @@ fn campaign(
     kills: u64,
 ) -> (Vec<Acknowledged>, Vec<OrderInfo>) {
     site.until(|| server.first_login().is_some());
-    let login = server.first_login().unwrap_or_else(|| panic!("no login: {}", server.log()));
-    let login = LoginToken::parse(&login).expect("a login");
+    let login = login(server);
     let mut person = Person::new(site, &login);
-    let tokens: Vec<_> =
-        (0..HOSTS).map(|number| person.token(&format!("token-{number}"))).collect();
+    let tokens: Vec<_> = (0..HOSTS).map(|number| person.token(number)).collect();
     thread::scope(|scope| {
         let _alarm = Alarm(site);
         for (number, token) in tokens.iter().enumerate() {
@@ -208,7 +242,7 @@ fn campaign(
             if kill == kills / 5 {
                 site.until(|| site.enrolled() == HOSTS);
             }
-            wait_for_an_instant(site, dice);
+            wait_for_an_instant(site, dice, 50);
             assert!(!site.is_over(), "it stalls: {}", server.log());
             server.kill();
             server.restart();
@@ -225,14 +259,20 @@ fn campaign(
     })
 }
 
+/// The login that the first start made.
+fn login(server: &Server) -> LoginToken {
+    let login = server.first_login().unwrap_or_else(|| panic!("no login: {}", server.log()));
+    LoginToken::parse(&login).expect("a login")
+}
+
 /// One kill in five hits a start, and each may that comes while hosts enrol; the others come
-/// after some more work, and a little later.
-fn wait_for_an_instant(site: &Site, dice: &mut Dice) {
+/// after `most` more executions or fewer, and a little later.
+fn wait_for_an_instant(site: &Site, dice: &mut Dice, most: u64) {
     let later = Duration::from_micros(dice.between(0, 200_000));
     let in_a_start = dice.between(0, 4) == 0;
     if !in_a_start && site.enrolled() == HOSTS {
         let goal = site.executed.load(Ordering::SeqCst)
-            + usize::try_from(dice.between(0, 50)).expect("it is small");
+            + usize::try_from(dice.between(0, most)).expect("it is small");
         site.until_or(STALLED, || site.executed.load(Ordering::SeqCst) > goal);
     }
     site.until_or(later, || false);
@@ -241,7 +281,7 @@ fn wait_for_an_instant(site: &Site, dice: &mut Dice) {
 fn check_database(server: &Server) {
     let program = env!("CARGO_PKG_VERSION").parse().expect("a version");
     let options = Options::new(program, RealClock::start().now().wall);
-    let store = Store::open(&Database::Sqlite(server.database()), &options).expect("it opens");
+    let store = Store::open(&server.database(), &options).expect("it opens");
     let checked = store.check(&[]).expect("it reads");
     assert!(checked.problems.is_empty(), "{:#?}", checked.problems);
     assert!(checked.audit > 0, "the audit trail was checked");
@@ -261,13 +301,25 @@ fn judge(
     let mut times: BTreeMap<OrderId, usize> = BTreeMap::new();
     for (number, lines) in executed.iter().enumerate() {
         let agent = site.hosts[number].get().expect("every host enrolled");
-        let mut highest: Option<Place> = None;
+        let (mut highest, mut tick): (Option<Place>, Option<u64>) = (None, None);
         for line in lines {
+            assert!(tick < Some(line.tick), "host {number} did two things at once: {lines:?}");
+            tick = Some(line.tick);
             *times.entry(line.order).or_default() += 1;
             assert!(highest < Some(line.place), "host {number} went back to {:?}", line.place);
             highest = Some(line.place);
             let order = known.get(&line.order).expect("the server knows what was executed");
             assert_eq!((&order.agent, order.place), (agent, Some(line.place)), "{order:?}");
+            let version = match &order.action {
+                Action::Update { to, .. } => to.as_ref(),
+                Action::Rollback { .. }
+                | Action::Pin { .. }
+                | Action::Unpin { .. }
+                | Action::ClearQuarantine { .. }
+                | Action::Retire
+                | Action::Unknown => None,
+            };
+            assert_eq!(version, line.version.as_ref(), "{order:?}");
         }
     }
     let count = |order: &OrderId| times.get(order).copied().unwrap_or(0);

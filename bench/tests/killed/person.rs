@@ -36,9 +36,10 @@ impl<'s> Person<'s> {
         Self { site, login: login.clone(), connected: None }
     }
 
-    /// Makes an enrolment token; the one word.
-    pub(crate) fn token(&mut self, key: &str) -> String {
-        let made = self.post("tokens", key, &json!({}));
+    /// Makes an enrolment token for a host; the one word.
+    pub(crate) fn token(&mut self, number: usize) -> String {
+        let body = json!({ "labels": { "site": format!("site-{}", number % crate::SITES) } });
+        let made = self.post("tokens", &format!("token-{number}"), &body);
         made.json::<TokenCreated>().expect("a token").token
     }
 
@@ -103,13 +104,14 @@ impl<'s> Person<'s> {
         }
     }
 
-    fn post(&mut self, path: &str, key: &str, body: &Value) -> Reply {
+    /// Posts a wish; repeated under the same key until there is an answer.
+    pub(crate) fn post(&mut self, path: &str, key: &str, body: &Value) -> Reply {
         let body = serde_json::to_vec(body).expect("JSON");
         self.ask(path, |url| Call::post(url, body.clone()).with_header(IDEMPOTENCY_KEY, key))
     }
 
     /// Asks until there is an answer.
-    fn ask(&mut self, path: &str, call: impl Fn(String) -> Call) -> Reply {
+    pub(crate) fn ask(&mut self, path: &str, call: impl Fn(String) -> Call) -> Reply {
         loop {
             match self.try_once(call(format!("{}/api/v1/{path}", self.site.url))) {
                 Ok(reply) => return reply,

@@ -8,11 +8,14 @@ use std::process::{Child, Command, Stdio};
 use camino::{Utf8Path, Utf8PathBuf};
 use handover_hoststeps::disk;
 use handover_server::{Config, LogFormat};
+use handover_store::Database;
 
 /// The test that serves when it is asked to.
 const ENTRY: &str = "the_server_that_is_killed";
 /// Where the data directory is, for [`serve_if_asked`].
 const DATA: &str = "KILLED_SERVER_DATA";
+/// Which database, for [`serve_if_asked`].
+const DATABASE: &str = "KILLED_SERVER_DATABASE";
 /// Where to listen, for [`serve_if_asked`].
 const LISTEN: &str = "KILLED_SERVER_LISTEN";
 
@@ -22,6 +25,7 @@ pub(crate) fn serve_if_asked() {
     handover_server::start_log(LogFormat::Text);
     let data = Utf8PathBuf::from(data);
     let mut config = Config::new(data.clone(), listen.parse().expect("an address"));
+    config.database = std::env::var(DATABASE).ok();
     // The test asks as fast as it can, and all hosts come back at once after each kill.
     config.limits.requests_per_second = 1_000_000;
     config.limits.agent_requests_per_10s = 1_000_000;
@@ -41,27 +45,31 @@ fn login_path(data: &Utf8Path) -> Utf8PathBuf {
 /// A server that can be killed and started again, on the same files and port.
 pub(crate) struct Server {
     data: Utf8PathBuf,
+    database: Option<String>,
     address: SocketAddr,
     child: Child,
 }
 
 impl Server {
-    /// Starts the first one, on a free port.
-    pub(crate) fn start(data: Utf8PathBuf) -> Self {
+    /// Starts the first one, on a free port; on SQLite unless a database is named.
+    pub(crate) fn start(data: Utf8PathBuf, database: Option<String>) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let address = free.local_addr().expect("it has a number");
         drop(free);
         fs::create_dir_all(data.parent().expect("a directory")).expect("it can be made");
-        let child = spawn(&data, address);
-        Self { data, address, child }
+        let child = spawn(&data, database.as_deref(), address);
+        Self { data, database, address, child }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 
-    pub(crate) fn database(&self) -> Utf8PathBuf {
-        self.data.join("handover.db")
+    pub(crate) fn database(&self) -> Database {
+        match &self.database {
+            Some(text) => text.parse().expect("a database"),
+            None => Database::Sqlite(self.data.join("handover.db")),
+        }
     }
 
     /// The login token that the first start made, once it is there.
@@ -80,7 +88,7 @@ impl Server {
 
     /// Starts it again.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(&self.data, self.address);
+        self.child = spawn(&self.data, self.database.as_deref(), self.address);
     }
 
     /// What it said.
@@ -101,9 +109,13 @@ fn log_path(data: &Utf8Path) -> Utf8PathBuf {
     data.with_extension("log")
 }
 
-fn spawn(data: &Utf8Path, address: SocketAddr) -> Child {
+fn spawn(data: &Utf8Path, database: Option<&str>, address: SocketAddr) -> Child {
     let log = File::options().create(true).append(true).open(log_path(data)).expect("a log");
-    Command::new(std::env::current_exe().expect("this program has a path"))
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    if let Some(database) = database {
+        command.env(DATABASE, database);
+    }
+    command
         .args([ENTRY, "--exact", "--nocapture"])
         .env(DATA, data)
         .env(LISTEN, address.to_string())

@@ -79,7 +79,7 @@ impl Desk {
     ///
     /// # Errors
     /// [`Failure`] for damaged files and a key that can't sign.
-    pub(super) fn open(
+    pub fn open(
         agent: &mut Agent,
         identity: &Identity,
         (keys, ca): (OrderKeys, ChannelCa),
