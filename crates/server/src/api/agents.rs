@@ -249,7 +249,7 @@ pub(super) fn summary(agent: &Agent) -> AgentSummary {
 
 /// An agent, whole.
 pub(super) fn detail(tx: &mut Tx<'_>, agent: &Agent) -> Result<AgentDetail, Problem> {
-    let state = place::host_state(tx, agent)?;
+    let state = place::host_state(tx, agent.key)?;
     let pins = pins::of_agent(tx, agent.key)?.into_iter().map(pin_info).collect();
     let mut open = orders::open_of(tx, agent.key)?;
     open.reverse();

@@ -35,7 +35,7 @@ impl Dossier {
         let filter = Filter { agent: Some(agent.key), ..Filter::default() };
         let orders = orders::list(tx, &filter, None, LOOK_BACK)?.items;
         Ok(Self {
-            report: place::host_state(tx, &agent)?,
+            report: place::host_state(tx, agent.key)?,
             pins: pins::of_agent(tx, agent.key)?,
             stop: fleet::stop(tx)?.map(|stop| FleetStop {
                 by: stop.by,

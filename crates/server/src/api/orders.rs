@@ -228,7 +228,7 @@ fn component_of(
     if let Some(component) = named {
         return Ok(component.clone());
     }
-    let state = place::host_state(tx, agent)?;
+    let state = place::host_state(tx, agent.key)?;
     let reported = state.iter().flat_map(|(host, _)| &host.components);
     let mut others = reported
         .map(|component| &component.component)

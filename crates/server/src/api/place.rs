@@ -6,7 +6,7 @@ use handover_model::wire::{Action, ComponentState, Expect, HostState, Report, Re
 use handover_model::{ComponentName, Millis, OrderId, Timestamp};
 use handover_store::agents::Agent;
 use handover_store::orders::{self, NewOrder, Order};
-use handover_store::{Tx, pins, reports};
+use handover_store::{AgentKey, Tx, pins, reports};
 use serde::Deserialize as _;
 
 use super::call::bad_field;
@@ -153,7 +153,7 @@ fn check_host(
     now: Timestamp,
 ) -> Result<(), Problem> {
     let Some(component) = wish.action.component() else { return Ok(()) };
-    let reported = host_state(tx, agent)?;
+    let reported = host_state(tx, agent.key)?;
     let state = reported.as_ref().and_then(|(host, _)| component_in(host, component));
     if let (Some(expect), true) = (&wish.expect, reported.is_some()) {
         check_expect(agent, component, state, expect)?;
@@ -229,11 +229,11 @@ fn check_quarantined(
 }
 
 /// What the host reported last, and when it wrote that.
-pub(super) fn host_state(
+pub(crate) fn host_state(
     tx: &mut Tx<'_>,
-    agent: &Agent,
+    agent: AgentKey,
 ) -> Result<Option<(HostState, Timestamp)>, Problem> {
-    let Some(stored) = reports::newest_state(tx, agent.key)? else { return Ok(None) };
+    let Some(stored) = reports::newest_state(tx, agent)? else { return Ok(None) };
     Ok(report_of(&stored).and_then(|report| match report.body {
         ReportBody::State(state) => Some((*state, report.at)),
         ReportBody::Order(_) => None,
@@ -246,7 +246,7 @@ pub(super) fn report_of(stored: &reports::Stored) -> Option<Report> {
 }
 
 /// A component's part in a report.
-pub(super) fn component_in<'h>(
+pub(crate) fn component_in<'h>(
     host: &'h HostState,
     component: &ComponentName,
 ) -> Option<&'h ComponentState> {

@@ -160,6 +160,52 @@ codes! {
     PrivateKey = UNPROCESSABLE_ENTITY, "repository.private-key", "Private keys are refused";
     /// A newer answer of the check is there.
     CheckStale = CONFLICT, "check.stale", "A newer answer is there";
+    /// The selection is no selection.
+    SelectionMalformed = UNPROCESSABLE_ENTITY, "selection.malformed", "The selection can't be read";
+    /// The selection names what is not there.
+    SelectionUnknown = UNPROCESSABLE_ENTITY, "selection.unknown", "The selection names what is not there";
+    /// The selection matches nobody.
+    SelectionEmpty = UNPROCESSABLE_ENTITY, "selection.empty", "The selection matches no agent";
+    /// The selection matches every agent, and nobody said that this is meant.
+    SelectionEverything = CONFLICT, "selection.everything", "The selection matches every agent";
+    /// Everybody who matches is there already, or can't be a member.
+    RolloutNothingToDo = CONFLICT, "rollout.nothing-to-do", "There is nothing to roll out";
+    /// The specification can't work.
+    RolloutSpec = UNPROCESSABLE_ENTITY, "rollout.spec", "The rollout can't work like that";
+    /// Percentages that don't nest.
+    RolloutPercent = UNPROCESSABLE_ENTITY, "rollout.percent", "The percentages don't nest";
+    /// A window that is none, or that never opens.
+    RolloutWindow = UNPROCESSABLE_ENTITY, "rollout.window", "A window never opens";
+    /// The release was revoked.
+    ReleaseRevoked = CONFLICT, "release.revoked", "The release was revoked";
+    /// There is no such release.
+    ReleaseUnknown = UNPROCESSABLE_ENTITY, "release.unknown", "There is no such release";
+    /// A pin excludes the release on some of the agents.
+    RolloutPinned = CONFLICT, "rollout.pinned", "A pin excludes the release";
+    /// A floor, or a way that is missing, keeps some of the agents from the release.
+    RolloutFloor = CONFLICT, "rollout.floor", "No way leads to the release";
+    /// Some of the agents can't take it, for another reason.
+    RolloutUnable = CONFLICT, "rollout.unable", "Some agents can't take the release";
+    /// Another rollout of the same component has some of the agents.
+    RolloutOverlap = CONFLICT, "rollout.overlap", "Another rollout has some of the agents";
+    /// A rollout that is not over has the name.
+    RolloutName = CONFLICT, "rollout.name", "A rollout that is not over has that name";
+    /// What is wanted does not fit how the rollout stands.
+    RolloutState = CONFLICT, "rollout.state", "The rollout does not stand so";
+    /// There is no such wave.
+    RolloutNoWave = UNPROCESSABLE_ENTITY, "rollout.no-wave", "There is no such wave";
+    /// The wave waits for nobody.
+    RolloutNoApproval = CONFLICT, "rollout.no-approval", "The wave needs no approval";
+    /// No wave waits for an approval.
+    RolloutNothingWaits = CONFLICT, "rollout.nothing-waits", "No wave waits for approval";
+    /// The wave was approved.
+    RolloutApproved = CONFLICT, "rollout.approved", "The wave was approved already";
+    /// There is no such member.
+    RolloutNoMember = UNPROCESSABLE_ENTITY, "rollout.no-member", "There is no such member";
+    /// No host was touched.
+    RolloutNothingTouched = CONFLICT, "rollout.nothing-touched", "No host was touched";
+    /// What is to change can't change any more.
+    RolloutFixed = CONFLICT, "rollout.fixed", "That can't change any more";
     /// Events that are asked for are not kept any more.
     EventsGone = GONE, "events.gone", "Events were forgotten";
 }

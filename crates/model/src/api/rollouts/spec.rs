@@ -21,6 +21,14 @@ pub struct RolloutSpec {
     /// Says that a selection that matches every agent is meant.
     #[serde(default, skip_serializing_if = "is_false")]
     pub all: bool,
+    /// Agents that match and could not get there (pinned, no way, below a floor) are left out; else
+    /// the rollout is refused because of them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub leave_out_unable: bool,
+    /// Takes the place of rollouts of the same component that have some of the same agents and are
+    /// not over; else the rollout is refused because of them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub supersede: bool,
     /// Whether members are those that matched at the start, or whoever matches.
     #[serde(default)]
     pub membership: Membership,
