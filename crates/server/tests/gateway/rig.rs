@@ -17,7 +17,7 @@ use handover_model::{
 };
 use handover_server::{Clock, Config, RealClock, Running, Server};
 use handover_store::orders::{NewOrder, Order};
-use handover_store::{StoreError, agents, events, orders, tokens};
+use handover_store::{StoreError, agents, events, fleet, orders, tokens};
 use handover_testkit::Postgres;
 use handover_trust::control::{OrderKeys, first_order_keys, next_order_keys, sign};
 use handover_trust::keys::SigningKey;
@@ -229,6 +229,21 @@ impl Site {
         });
         written.await.unwrap();
         id
+    }
+
+    /// Stops the fleet or lets it go on, as the API does.
+    pub(crate) async fn stop_fleet(&self, stopped: bool, seen: u64) {
+        let now = self.now();
+        let state = self.running().state();
+        let written = state.store.write(move |tx| -> Result<(), StoreError> {
+            let stop = fleet::Stop { by: "test".to_owned(), at: now, reason: None };
+            fleet::set_stop(tx, stopped, &stop, seen)?;
+            let kind = if stopped { "fleet.stopped" } else { "fleet.resumed" };
+            let data = Value::Null;
+            let (agent, order, rollout) = (None, None, None);
+            events::insert(tx, &events::NewEvent { at: now, kind, agent, order, rollout, data })
+        });
+        written.await.unwrap();
     }
 
     /// Cancels an order that the agent may have, as the API does.
