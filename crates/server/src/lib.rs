@@ -26,6 +26,7 @@ mod problem;
 mod process;
 mod real_world;
 mod reconcile;
+mod rollouts;
 mod rotation;
 mod routes;
 mod server;

@@ -53,6 +53,8 @@ pub(crate) fn order(tx: &mut Tx<'_>, at: Timestamp, order: &Order) -> Result<(),
             "by": order.by,
             "position": order.rollout.map(|(_, member)| member.position),
             "attempt": order.rollout.map(|(_, member)| member.attempt),
+            "accepted_at": order.accepted_at,
+            "activate_at": order.activate_at,
         }),
     };
     handover_store::events::insert(tx, &event)

@@ -8,6 +8,7 @@
 mod checkpoints;
 mod checks;
 mod keys;
+mod rollouts;
 mod sequencer;
 mod sweep;
 mod webhooks;
@@ -31,6 +32,8 @@ pub(crate) async fn start(state: &AppState, leaf: LeafDates) -> Result<(), Start
     }
     let seen = sequencer::newest(state).await?;
     state.agents.load(&state.store).await?;
+    let waiting = state.rollouts.load(&state.store).await?;
+    state.agents.mark_keys(waiting);
     tracing::info!(agents = state.agents.len(), "agents read");
     state.tasks.spawn(sequencer::run(state.clone(), seen));
     state.tasks.spawn(sweep::run(state.clone()));
@@ -38,6 +41,7 @@ pub(crate) async fn start(state: &AppState, leaf: LeafDates) -> Result<(), Start
     state.tasks.spawn(checkpoints::run(state.clone()));
     state.tasks.spawn(webhooks::run(state.clone()));
     state.tasks.spawn(checks::run(state.clone()));
+    state.tasks.spawn(rollouts::run(state.clone()));
     Ok(())
 }
 
@@ -48,6 +52,7 @@ pub(crate) struct Turns {
     seen: u64,
     sequencer: Post,
     sweep: Post,
+    rollouts: Post,
 }
 
 #[cfg(feature = "simulation")]
@@ -57,11 +62,14 @@ impl Turns {
         state.store.write(leases::end_all).await?;
         let seen = sequencer::newest(state).await?;
         state.agents.load(&state.store).await?;
+        let waiting = state.rollouts.load(&state.store).await?;
+        state.agents.mark_keys(waiting);
         state.events.send_replace(seen);
         Ok(Self {
             seen,
             sequencer: Post::new(handover_store::sequencer::LEASE),
             sweep: Post::new("sweep"),
+            rollouts: Post::new("rollouts"),
         })
     }
 
@@ -71,6 +79,10 @@ impl Turns {
 
     pub(crate) async fn sweep(&mut self, state: &AppState) {
         sweep::turn(state, &mut self.sweep).await;
+    }
+
+    pub(crate) async fn rollouts(&mut self, state: &AppState) -> Result<(), StoreError> {
+        rollouts::turn(state, &mut self.rollouts).await
     }
 }
 

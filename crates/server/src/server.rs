@@ -117,6 +117,7 @@ pub(crate) async fn assemble(
         epoch,
         leaf_names,
         agents: gateway::Index::default(),
+        rollouts: crate::rollouts::Rollouts::default(),
         following: tokio::sync::Mutex::default(),
         keys,
         webhook_key,

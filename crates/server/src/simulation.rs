@@ -93,6 +93,19 @@ impl Plane {
         self.turns.sequence(&self.state).await
     }
 
+    /// One turn of whoever decides rollouts.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database failed; the next turn begins from what is stored.
+    pub async fn rollouts(&mut self) -> Result<(), StoreError> {
+        self.turns.rollouts(&self.state).await
+    }
+
+    /// When rollouts want to be looked at, although nothing happens until then.
+    pub fn rollouts_look_at(&self) -> Option<Timestamp> {
+        crate::rollouts::next_look(&self.state)
+    }
+
     /// One sweep: what is over by time alone.
     pub async fn sweep(&mut self) {
         self.turns.sweep(&self.state).await;

@@ -48,6 +48,8 @@ pub struct Shared {
     pub(crate) leaf_names: Vec<String>,
     /// Every living agent.
     pub(crate) agents: Index,
+    /// Rollouts that are live.
+    pub(crate) rollouts: crate::rollouts::Rollouts,
     /// Held by whoever takes the database's word over into memory.
     pub(crate) following: tokio::sync::Mutex<()>,
     pub(crate) keys: Keys,

@@ -3,6 +3,7 @@
 mod list;
 mod presence;
 mod state;
+mod subjects;
 
 use handover_model::api::{AgentState, ComponentSummary};
 use handover_model::{
@@ -11,8 +12,9 @@ use handover_model::{
 use serde_json::Value as Json;
 
 pub use list::{Filter, list};
-pub use presence::{Resident, Silent, residents, silent_since};
-pub use state::{count_by_state, inventory, put_state};
+pub use presence::{Resident, Silent, heard_since, residents, silent_since};
+pub use state::{component_version, count_by_state, inventory, put_state};
+pub use subjects::{Subject, subject, subjects, subjects_of};
 
 use crate::touch::AgentKey;
 use crate::value::json;

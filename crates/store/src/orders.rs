@@ -297,7 +297,7 @@ pub fn count_by_state(tx: &mut Tx<'_>) -> Result<Vec<(OrderState, u32)>, StoreEr
 }
 
 /// Whether the state says that the host acknowledged the order and did not turn it down.
-fn is_begun(state: OrderState) -> bool {
+pub fn is_begun(state: OrderState) -> bool {
     match state {
         OrderState::Accepted
         | OrderState::Running

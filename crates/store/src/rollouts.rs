@@ -12,7 +12,7 @@ use handover_model::{ComponentName, RolloutId, RolloutName, Timestamp};
 pub use baseline::{Ended, ended_updates};
 pub use members::{
     Decay, MemberOrder, RosterMember, append_members, decays, in_flight, insert_decay, members,
-    order_of_member, orders_of,
+    open_orders, order_of_member, orders_of, version_before,
 };
 
 use crate::page::{number, page, rows_for};
@@ -104,10 +104,19 @@ pub struct Standing {
     pub state: RolloutState,
     /// How many members, along the roster, may get their order.
     pub released: u32,
-    /// What was asked for, JSON: the same text is the same specification.
+    /// What was asked for, JSON.
     pub spec: String,
     /// Counts changes.
     pub generation: u64,
+    /// Members left out, ascending.
+    pub left_out: Vec<u32>,
+}
+
+/// The part of a controller's record that a hand-out looks at.
+#[derive(serde::Deserialize)]
+struct LeftOut {
+    #[serde(default)]
+    left_out: Vec<u32>,
 }
 
 /// Which rollouts. All that is given must hold.
@@ -200,7 +209,7 @@ pub fn live(tx: &mut Tx<'_>) -> Result<Vec<Rollout>, StoreError> {
 /// [`StoreError`].
 pub fn standing(tx: &mut Tx<'_>, key: RolloutKey) -> Result<Option<Standing>, StoreError> {
     let row = tx.query_opt(
-        "SELECT state, released, spec, generation FROM rollouts WHERE key = $1",
+        "SELECT state, released, spec, generation, progress FROM rollouts WHERE key = $1",
         params![key.0],
     )?;
     row.map(|row| {
@@ -209,6 +218,7 @@ pub fn standing(tx: &mut Tx<'_>, key: RolloutKey) -> Result<Option<Standing>, St
             released: row.get(1)?,
             spec: row.get(2)?,
             generation: row.get(3)?,
+            left_out: row.json::<LeftOut>(4)?.left_out,
         })
     })
     .transpose()

@@ -26,6 +26,8 @@ pub(super) struct Outcome {
     pub(super) cancels: Vec<SignedDoc>,
     /// Whether orders wait that were not handed out, or were not reported on.
     pub(super) is_pending: bool,
+    /// What rollouts said.
+    said: Vec<handout::rollouts::Said>,
 }
 
 impl Outcome {
@@ -38,6 +40,7 @@ impl Outcome {
             orders: Vec::new(),
             cancels: Vec::new(),
             is_pending: visit.is_pending,
+            said: Vec::new(),
         }
     }
 }
@@ -66,6 +69,8 @@ struct Exchange {
     ring: Arc<Ring>,
     epoch: u64,
     now: Timestamp,
+    /// Rollouts that may have something for it.
+    wishes: Vec<handout::rollouts::Wish>,
 }
 
 /// Runs one exchange, durably.
@@ -90,8 +95,10 @@ pub(super) async fn run(
         ring: state.keys.orders.ring(),
         epoch: state.epoch,
         now: state.now().wall,
+        wishes: wishes(state, visit).await,
     };
     let outcome = state.store.write(move |tx| exchange.write(tx)).await?;
+    state.rollouts.settle(&outcome.said);
     state.agents.settle(
         visit,
         &Settled {
@@ -102,6 +109,23 @@ pub(super) async fn run(
         },
     );
     Ok(outcome)
+}
+
+/// Rollouts that may have something for the agent, the most urgent first.
+async fn wishes(state: &AppState, visit: &Visit) -> Vec<handout::rollouts::Wish> {
+    let memberships = state.rollouts.memberships(visit.key);
+    if memberships.is_empty() {
+        return Vec::new();
+    }
+    let shelf = state.library.shelf(state).await;
+    memberships
+        .into_iter()
+        .map(|membership| handout::rollouts::Wish {
+            release: crate::rollouts::release(&shelf, &membership.spec),
+            order: state.mint(handover_model::OrderId::mint),
+            membership,
+        })
+        .collect()
 }
 
 /// Checks the signatures of reports that were not taken before.
@@ -163,9 +187,13 @@ impl Exchange {
             orders: Vec::new(),
             cancels: Vec::new(),
             is_pending: false,
+            said: Vec::new(),
         };
         match outcome.state {
             AgentState::Present | AgentState::Away => {
+                // What it reported a moment ago counts already.
+                let agent = agents::by_key(tx, self.key)?.ok_or_else(|| retired(self.id))?;
+                outcome.said = handout::rollouts::make(tx, &agent, &self.wishes, self.now)?;
                 let handed = handout::hand_out(tx, &agent, &self.ring, self.epoch, self.now)?;
                 outcome.orders = handed.orders;
                 outcome.cancels = handed.cancels;

@@ -1,6 +1,8 @@
 //! Handing out orders: signed and numbered in the transaction that hands them out first, and the
 //! same bytes again until the host says that it has them.
 
+pub(crate) mod rollouts;
+
 use handover_engine::control::orders::{Delivery, Known, deliver};
 use handover_model::Timestamp;
 use handover_model::api::OrderState;
@@ -89,7 +91,7 @@ fn sign_order(order: &mut Order, place: Place, ring: &Ring, now: Timestamp) -> R
         issued: now,
         expires: order.expires,
         reason: order.reason.clone(),
-        activate: None,
+        activate: order.activate_at,
     };
     order.document = Some(sign(&document, ring)?);
     order.place = Some(place);

@@ -36,6 +36,7 @@ struct Inner {
     free: Vec<u32>,
     by_secret: HashMap<Digest, u32>,
     by_id: HashMap<AgentId, u32>,
+    by_key: HashMap<AgentKey, u32>,
 }
 
 #[derive(Debug)]
@@ -130,9 +131,46 @@ impl Index {
     pub(crate) fn mark(&self, id: AgentId) {
         let mut inner = self.lock();
         if let Some(slot) = inner.by_id(id) {
-            slot.is_pending = true;
-            slot.marks = slot.marks.wrapping_add(1);
-            slot.wake();
+            slot.mark();
+        }
+    }
+
+    /// Something may wait for these agents.
+    pub(crate) fn mark_keys(&self, keys: impl IntoIterator<Item = AgentKey>) {
+        let mut inner = self.lock();
+        for key in keys {
+            let place = inner.by_key.get(&key).copied();
+            if let Some(slot) = place.and_then(|place| inner.at(place)) {
+                slot.mark();
+            }
+        }
+    }
+
+    /// The row of a living agent.
+    pub(crate) fn key_of(&self, id: AgentId) -> Option<AgentKey> {
+        self.lock().by_id(id).map(|slot| slot.key)
+    }
+
+    /// Whether the agent of that row lives.
+    pub(crate) fn lives(&self, key: AgentKey) -> bool {
+        self.lock().by_key.contains_key(&key)
+    }
+
+    /// When the agent was heard last, as far as this replica knows.
+    pub(crate) fn last_seen(&self, key: AgentKey) -> Option<Timestamp> {
+        let mut inner = self.lock();
+        let place = inner.by_key.get(&key).copied()?;
+        inner.at(place).map(|slot| slot.last_seen)
+    }
+
+    /// Takes over what other replicas heard.
+    pub(crate) fn heard(&self, heard: &[(AgentKey, Timestamp)]) {
+        let mut inner = self.lock();
+        for (key, at) in heard {
+            let place = inner.by_key.get(key).copied();
+            if let Some(slot) = place.and_then(|place| inner.at(place)) {
+                slot.last_seen = slot.last_seen.max(*at);
+            }
         }
     }
 
@@ -326,6 +364,7 @@ impl Inner {
             *free = slot;
         }
         self.by_id.insert(resident.id, place);
+        self.by_key.insert(resident.key, place);
         self.know(resident, place);
     }
 
@@ -342,6 +381,7 @@ impl Inner {
             return;
         };
         let Some(slot) = slot.take() else { return };
+        self.by_key.remove(&slot.key);
         for secret in slot.clone_secrets() {
             self.by_secret.remove(&secret);
         }
@@ -406,6 +446,12 @@ impl Slot {
         let (order_keys, ca) = (self.order_keys, self.ca);
         *self = Self { last_seen, order_keys, ca, marks, ..Self::new(resident) };
         self.waiting = bell;
+        self.wake();
+    }
+
+    fn mark(&mut self) {
+        self.is_pending = true;
+        self.marks = self.marks.wrapping_add(1);
         self.wake();
     }
 

@@ -171,7 +171,12 @@ pub(crate) fn write(
     now: Timestamp,
 ) -> Result<(), Problem> {
     order.state = change.state;
-    order.code = change.code;
+    if orders::is_begun(order.state) {
+        order.accepted_at = order.accepted_at.or(Some(now));
+    }
+    // A cancel's reason outlives the host's word that it was cancelled.
+    let was_cancelled = order.state == OrderState::Cancelled;
+    order.code = change.code.or_else(|| order.code.take().filter(|_| was_cancelled));
     order.outcome = change.words;
     order.release = change.release.or_else(|| order.release.take());
     order.progress = change.progress.or_else(|| order.progress.take());

@@ -81,6 +81,13 @@ pub(super) async fn turn(
 
 /// What an event changes in memory.
 async fn follow(state: &AppState, event: &EventInfo) -> Result<(), StoreError> {
+    let known = event.agent.and_then(|agent| state.agents.key_of(agent));
+    follow_agent(state, event).await?;
+    let key = known.or_else(|| event.agent.and_then(|agent| state.agents.key_of(agent)));
+    crate::rollouts::follow(state, event, key).await
+}
+
+async fn follow_agent(state: &AppState, event: &EventInfo) -> Result<(), StoreError> {
     if event.kind == "fleet.resumed" {
         return mark_waiting(state).await;
     }

@@ -73,6 +73,25 @@ pub fn residents(
         .collect()
 }
 
+/// Agents with rows after `after` that were heard at `since` or later, and when. Walks through all
+/// of them, page by page; a page shorter than `limit` is the last one.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn heard_since(
+    tx: &mut Tx<'_>,
+    since: Timestamp,
+    after: AgentKey,
+    limit: u32,
+) -> Result<Vec<(AgentKey, Timestamp)>, StoreError> {
+    let rows = tx.query(
+        "SELECT agent, last_seen FROM presence WHERE agent > $1 AND last_seen >= $2 \
+         ORDER BY agent LIMIT $3",
+        params![after.0, since, limit],
+    )?;
+    rows.iter().map(|row| Ok((AgentKey(row.get(0)?), row.get(1)?))).collect()
+}
+
 /// A living agent that was not heard for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Silent {

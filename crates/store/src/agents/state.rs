@@ -73,6 +73,22 @@ pub fn put_state(
     Ok(())
 }
 
+/// The committed version of a component on an agent, as reported last.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn component_version(
+    tx: &mut Tx<'_>,
+    key: AgentKey,
+    component: &ComponentName,
+) -> Result<Option<Version>, StoreError> {
+    let row = tx.query_opt(
+        "SELECT version FROM agent_components WHERE agent = $1 AND component = $2",
+        params![key.0, component.as_str()],
+    )?;
+    row.map_or(Ok(None), |row| row.parse_opt(0))
+}
+
 /// How many agents stand how.
 ///
 /// # Errors

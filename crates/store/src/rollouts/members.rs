@@ -1,7 +1,8 @@
 //! Who belongs to a rollout, and what stands of each of them.
 
 use handover_model::api::OrderState;
-use handover_model::{OrderId, Timestamp};
+use handover_model::wire::Expect;
+use handover_model::{OrderId, RolloutId, Timestamp, Version};
 
 use super::RolloutKey;
 use crate::touch::AgentKey;
@@ -41,8 +42,12 @@ pub struct MemberOrder {
     pub code: Option<String>,
     /// The same, in words.
     pub outcome: Option<String>,
+    /// When it was handed out first.
+    pub handed_out_at: Option<Timestamp>,
     /// When the host acknowledged it first.
     pub accepted_at: Option<Timestamp>,
+    /// Not to be activated before.
+    pub activate_at: Option<Timestamp>,
     /// When it last changed.
     pub changed_at: Timestamp,
     /// When it came to a final state.
@@ -138,7 +143,7 @@ fn chunk_of(tx: &mut Tx<'_>, rollout: RolloutKey, chunk: u32) -> Result<Vec<i64>
 }
 
 const ORDER: &str = "SELECT key, id, agent, position, attempt, state, code, outcome, accepted_at, \
-    changed_at, ended_at FROM orders WHERE rollout = $1";
+    changed_at, ended_at, activate_at, handed_out_at FROM orders WHERE rollout = $1";
 
 /// The orders of a rollout after (position, key), in that order: every attempt of a member, the
 /// newest one last.
@@ -169,6 +174,24 @@ pub fn order_of_member(
     tx.query(&sql, params![rollout.0, position])?.iter().map(read_order).collect()
 }
 
+/// What an agent ran when a rollout's first order was made for it.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn version_before(
+    tx: &mut Tx<'_>,
+    rollout: RolloutId,
+    agent: AgentKey,
+) -> Result<Option<Version>, StoreError> {
+    let row = tx.query_opt(
+        "SELECT expect FROM orders WHERE agent = $1 \
+         AND rollout = (SELECT key FROM rollouts WHERE id = $2) ORDER BY key LIMIT 1",
+        params![agent.0, rollout.to_string()],
+    )?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(row.json_opt::<Expect>(0)?.and_then(|expect| expect.current))
+}
+
 /// How many orders of a rollout are open; of agents with a label's value alone, if one is given.
 ///
 /// # Errors
@@ -190,6 +213,18 @@ pub fn in_flight(
         )?,
     };
     row.get(0)
+}
+
+/// The open orders of a rollout, oldest first; at most 100,000.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn open_orders(tx: &mut Tx<'_>, rollout: RolloutKey) -> Result<Vec<OrderId>, StoreError> {
+    let rows = tx.query(
+        "SELECT id FROM orders WHERE rollout = $1 AND ended_at IS NULL ORDER BY key LIMIT 100000",
+        params![rollout.0],
+    )?;
+    rows.iter().map(|row| row.parse(0)).collect()
 }
 
 /// Notes that a member went back by itself; whether that is new.
@@ -258,5 +293,7 @@ fn read_order(row: &Row) -> Result<MemberOrder, StoreError> {
         accepted_at: row.get(8)?,
         changed_at: row.get(9)?,
         ended_at: row.get(10)?,
+        activate_at: row.get(11)?,
+        handed_out_at: row.get(12)?,
     })
 }

@@ -12,18 +12,6 @@ use crate::window::Schedule;
 /// later one counts, of one attempt its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// It asked for its order and got it. If it neither acknowledges it nor is heard of until its
-    /// deadline, it counts as exposed and silent: a release that takes a host off the network at
-    /// once must not look like a host that was away.
-    HandedOut {
-        /// Which member.
-        position: u32,
-        /// Which attempt, from 1.
-        attempt: u32,
-        /// From when its deadline counts: [`exposed_from`](crate::rollout::outcome::exposed_from)
-        /// of the hand-out.
-        from: Timestamp,
-    },
     /// It acknowledged its order.
     Exposed {
         /// Which member.
@@ -130,11 +118,11 @@ pub struct Facts<'a> {
     pub member: &'a dyn Fn(u32) -> MemberFact,
     /// The newest answers of the external checks.
     pub checks: &'a [CheckFact<'a>],
-    /// Why the whole fleet is stopped, if it is; never for a revert, which goes on.
+    /// Why the whole fleet is stopped, if it is.
     pub fleet_stopped: Option<&'a str>,
     /// Whether hosts may be touched now.
     pub window: WindowFact,
-    /// Why the release can't be handed out, if it can't: revoked, or gone. Never for a revert.
+    /// Why the release can't be handed out, if it can't: revoked, or gone.
     pub release: Result<(), &'a str>,
     /// Of the hosts that are done, how many were there when the rollout was done and are silent
     /// now; beside it the same of untouched hosts. Only looked at while a rollout that is done is

@@ -1,0 +1,266 @@
+//! One live rollout in memory.
+
+use std::sync::Arc;
+
+use handover_engine::rollout::controller::{Controller, Event, WindowFact};
+use handover_engine::rollout::holds::Held;
+use handover_engine::rollout::plan::Plan;
+use handover_engine::rollout::roster::Roster;
+use handover_engine::window::Schedule;
+use handover_model::api::{RolloutKind, RolloutSpec, RolloutState};
+use handover_model::{RolloutId, RolloutName, Timestamp};
+use handover_store::rollouts::{Rollout, RolloutKey};
+use handover_store::{AgentKey, StoreError};
+
+use super::waits::Waits;
+
+/// A live rollout.
+#[derive(Debug)]
+pub(crate) struct Live {
+    /// Its row, as it was read or written last.
+    pub(crate) row: Rollout,
+    /// Its specification, shared with those who hand out.
+    pub(crate) spec: Arc<RolloutSpec>,
+    /// Its windows.
+    pub(crate) windows: Arc<Windows>,
+    /// Plan and members; `None` before it was drawn.
+    pub(crate) drawn: Option<Drawn>,
+    pub(super) brain: Brain,
+    /// What held it when it was decided last.
+    pub(crate) holds: Vec<Held>,
+    /// Members that came for their order and could not have it yet.
+    pub(crate) waits: Waits,
+    /// Whether something happened since it was decided last.
+    pub(super) is_stirred: bool,
+    /// When it is to be looked at although nothing happened.
+    pub(super) look_at: Option<Timestamp>,
+    /// Whether this replica is the one that decides it.
+    pub(super) is_ours: bool,
+    /// Agents that may have come to match, for one whose membership is live.
+    pub(super) may_join: std::collections::BTreeSet<handover_model::AgentId>,
+}
+
+/// Plan and members of a rollout.
+#[derive(Debug, Clone)]
+pub(crate) struct Drawn {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) roster: Arc<Roster>,
+    /// Positions, in the order of their agents' rows.
+    places: Arc<[u32]>,
+}
+
+/// The controller, where this replica has one.
+#[derive(Debug)]
+pub(super) enum Brain {
+    Absent,
+    /// Being opened from rows; what happens meanwhile is told it afterwards.
+    Opening(Vec<Event>),
+    Open(Box<Controller>),
+}
+
+/// An agent's place in a rollout that may have something for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Membership {
+    pub(crate) rollout: RolloutKey,
+    pub(crate) id: RolloutId,
+    pub(crate) name: RolloutName,
+    pub(crate) kind: RolloutKind,
+    pub(crate) position: u32,
+    pub(crate) spec: Arc<RolloutSpec>,
+    pub(crate) windows: Arc<Windows>,
+    /// Of the row that memory knows.
+    pub(crate) generation: u64,
+    /// How the member waited when it came last.
+    pub(crate) waited: Option<handover_model::api::HoldCode>,
+}
+
+impl Membership {
+    pub(crate) fn is_revert(&self) -> bool {
+        match self.kind {
+            RolloutKind::Update => false,
+            RolloutKind::Revert { .. } => true,
+        }
+    }
+}
+
+impl Drawn {
+    pub(crate) fn new(plan: Plan, roster: Roster) -> Self {
+        let count = u32::try_from(roster.members.len()).unwrap_or(u32::MAX);
+        let mut places: Vec<u32> = (0..count).collect();
+        places.sort_unstable_by_key(|place| agent_at(&roster, *place));
+        Self { plan: Arc::new(plan), roster: Arc::new(roster), places: places.into() }
+    }
+
+    /// The place of an agent.
+    pub(crate) fn position(&self, agent: AgentKey) -> Option<u32> {
+        let wanted = Some(agent.as_i64());
+        let found =
+            self.places.binary_search_by_key(&wanted, |place| agent_at(&self.roster, *place));
+        found.ok().and_then(|index| self.places.get(index).copied())
+    }
+
+    /// The agent at a place.
+    pub(crate) fn agent(&self, position: u32) -> Option<AgentKey> {
+        agent_at(&self.roster, position).map(AgentKey::from_i64)
+    }
+
+    /// The agents at places.
+    pub(crate) fn agents(&self, range: std::ops::Range<u32>) -> Vec<AgentKey> {
+        range.filter_map(|position| self.agent(position)).collect()
+    }
+}
+
+fn agent_at(roster: &Roster, position: u32) -> Option<i64> {
+    let index = usize::try_from(position).ok()?;
+    roster.members.get(index).map(|member| member.agent)
+}
+
+impl Live {
+    pub(super) fn new(row: Rollout, drawn: Option<Drawn>) -> Self {
+        Self {
+            spec: Arc::new(row.spec.clone()),
+            windows: Arc::new(Windows::of(&row.spec)),
+            row,
+            drawn,
+            brain: Brain::Absent,
+            holds: Vec::new(),
+            waits: Waits::default(),
+            is_stirred: true,
+            look_at: None,
+            is_ours: false,
+            may_join: std::collections::BTreeSet::new(),
+        }
+    }
+
+    /// One that is looked at and forgotten.
+    pub(super) fn aside(row: Rollout, drawn: Drawn, controller: Controller) -> Self {
+        let brain = Brain::Open(Box::new(controller));
+        Self { brain, ..Self::new(row, Some(drawn)) }
+    }
+
+    /// Takes over a row that somebody else wrote.
+    pub(super) fn renew(&mut self, row: Rollout, drawn: Option<Drawn>) {
+        if row.generation <= self.row.generation {
+            return;
+        }
+        self.drop_controller();
+        self.adopt(row);
+        if drawn.is_some() {
+            self.drawn = drawn;
+        }
+    }
+
+    /// Takes over a row that follows from what the controller decided.
+    pub(super) fn adopt(&mut self, row: Rollout) {
+        if *self.spec != row.spec {
+            self.spec = Arc::new(row.spec.clone());
+            self.windows = Arc::new(Windows::of(&row.spec));
+        }
+        self.row = row;
+        self.is_stirred = true;
+    }
+
+    pub(super) fn drop_controller(&mut self) {
+        self.brain = Brain::Absent;
+        self.is_ours = false;
+        self.is_stirred = true;
+    }
+
+    pub(super) fn members(&self) -> u32 {
+        self.drawn.as_ref().map_or(0, |drawn| drawn.plan.members())
+    }
+
+    /// The controller, where it is open.
+    pub(crate) fn controller(&self) -> Option<&Controller> {
+        match &self.brain {
+            Brain::Open(controller) => Some(controller),
+            Brain::Absent | Brain::Opening(_) => None,
+        }
+    }
+
+    pub(super) fn controller_mut(&mut self) -> Option<&mut Controller> {
+        match &mut self.brain {
+            Brain::Open(controller) => Some(controller),
+            Brain::Absent | Brain::Opening(_) => None,
+        }
+    }
+
+    /// Tells the controller.
+    pub(super) fn tell(&mut self, event: Event) {
+        match &mut self.brain {
+            Brain::Open(controller) => controller.handle(event),
+            Brain::Opening(later) => later.push(event),
+            Brain::Absent => {}
+        }
+        self.is_stirred = true;
+    }
+
+    /// An agent's place in it, if it may have something for that agent.
+    pub(super) fn membership(&self, agent: AgentKey) -> Option<Membership> {
+        match self.row.state {
+            RolloutState::Running | RolloutState::Paused | RolloutState::Halted => {}
+            RolloutState::Scheduled
+            | RolloutState::Reverting
+            | RolloutState::Reverted
+            | RolloutState::Done
+            | RolloutState::Aborted
+            | RolloutState::Superseded => return None,
+        }
+        let position = self.drawn.as_ref()?.position(agent)?;
+        if position >= self.row.released {
+            return None;
+        }
+        Some(self.membership_at(position))
+    }
+
+    pub(super) fn membership_at(&self, position: u32) -> Membership {
+        Membership {
+            rollout: self.row.key,
+            id: self.row.id,
+            name: self.row.name.clone(),
+            kind: self.row.kind.clone(),
+            position,
+            spec: Arc::clone(&self.spec),
+            windows: Arc::clone(&self.windows),
+            generation: self.row.generation,
+            waited: self.waits.code_of(position),
+        }
+    }
+}
+
+/// The windows of a rollout, which were checked when it was made. A zone that was known then and
+/// is not known on this machine leaves nothing open, rather than everything.
+#[derive(Debug)]
+pub(crate) struct Windows(Option<Schedule>);
+
+impl Windows {
+    fn of(spec: &RolloutSpec) -> Self {
+        let parsed = Schedule::parse(&spec.windows, jiff::tz::db());
+        Self(parsed.map_or_else(
+            |error| {
+                tracing::error!(error = %crate::Chain(&error), "windows can't be read");
+                None
+            },
+            Some,
+        ))
+    }
+
+    /// How they stand.
+    pub(crate) fn at(&self, now: Timestamp) -> WindowFact {
+        let closed = WindowFact { open: false, opens_at: None, closes_at: None };
+        self.0.as_ref().map_or(closed, |schedule| WindowFact::of(schedule, now))
+    }
+}
+
+/// A stored document of the engine's.
+pub(super) fn document<T: serde::de::DeserializeOwned>(
+    text: &str,
+    what: &'static str,
+) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::CorruptRow {
+        sql: format!("rollouts: {what}"),
+        column: 0,
+        expected: what,
+        found: error.to_string(),
+    })
+}

@@ -1,0 +1,210 @@
+//! Starting a rollout whose time has come: who belongs to it is looked up, then a seed is drawn,
+//! and of both the plan is made.
+
+use handover_engine::rollout::controller::Controller;
+use handover_engine::rollout::gate::{Baseline, Counts as Rate};
+use handover_engine::rollout::outcome::{Outcome, Standing, standing_of};
+use handover_engine::rollout::plan::baseline_of;
+use handover_engine::rollout::roster::{Candidate, Roster, draw, late};
+use handover_model::api::{MemberOutcome, RolloutKind, RolloutSpec};
+use handover_model::{Hasher, OrderId, Timestamp};
+use handover_store::agents::{self, Subject};
+use handover_store::rollouts::{self, Rollout, RosterMember};
+use handover_store::{AgentKey, Store, StoreError};
+
+use super::build;
+use super::fleet::{Chosen, Fleet, FleetError, Wanted};
+use super::live::{Brain, Drawn};
+use super::{Live, RolloutKey};
+use crate::AppState;
+
+/// How many updates the baseline is estimated from.
+const UPDATES: u32 = 10_000;
+
+/// Draws a rollout that has no plan yet, and keeps it in memory; nothing is written here.
+pub(super) async fn draw_plan(
+    state: &AppState,
+    row: &Rollout,
+    now: Timestamp,
+) -> Result<Option<Drawn>, StoreError> {
+    let chosen = match &row.kind {
+        RolloutKind::Update => match members_of(state, &row.spec, now).await {
+            Ok(chosen) => chosen,
+            Err(FleetError::Store(error)) => return Err(error),
+            Err(error @ (FleetError::Text { .. } | FleetError::Group { .. })) => {
+                // A group was removed since: it waits until somebody puts that right.
+                tracing::warn!(rollout.id = %row.id, error = %error, "rollout can't start");
+                return Ok(None);
+            }
+        },
+        RolloutKind::Revert { of, wave } => to_take_back(state, *of, *wave).await?,
+    };
+    let baseline = baseline(&state.store, &row.spec).await?;
+    let seed = seed(state);
+    let candidates: Vec<Candidate<'_>> = chosen.iter().map(Chosen::candidate).collect();
+    let (plan, roster) = draw(&row.spec, seed, baseline, &candidates);
+    Ok(Some(Drawn::new(plan, roster)))
+}
+
+/// What a new rollout's failures would be compared with.
+pub(crate) async fn baseline(store: &Store, spec: &RolloutSpec) -> Result<Baseline, StoreError> {
+    let ended = store.read(|tx| rollouts::ended_updates(tx, UPDATES)).await?;
+    let mut rate = Rate::default();
+    for group in ended {
+        let bad = match standing_of(group.state, group.code.as_deref(), true) {
+            Standing::Ended(Outcome::Failed) => true,
+            Standing::Ended(Outcome::Done) => false,
+            Standing::Untaken
+            | Standing::Exposed
+            | Standing::Ended(
+                Outcome::Passing | Outcome::Satisfied | Outcome::Withdrawn | Outcome::Refused,
+            ) => continue,
+        };
+        rate.trials = rate.trials.saturating_add(group.count);
+        rate.failures = rate.failures.saturating_add(if bad { group.count } else { 0 });
+    }
+    Ok(baseline_of(spec, rate).unwrap_or_else(|_checked_when_made| Baseline::of(rate)))
+}
+
+async fn members_of(
+    state: &AppState,
+    spec: &RolloutSpec,
+    now: Timestamp,
+) -> Result<Vec<Chosen>, FleetError> {
+    let wanted = Wanted::of(&state.store, spec).await?;
+    Ok(Fleet::choose(&state.store, &wanted, Some(spec), now).await?.chosen)
+}
+
+/// Members of a rollout that run what it brought, or may.
+async fn to_take_back(
+    state: &AppState,
+    of: handover_model::RolloutId,
+    wave: Option<u32>,
+) -> Result<Vec<Chosen>, StoreError> {
+    let Some(parent) = state.store.read(move |tx| rollouts::get(tx, of)).await? else {
+        return Ok(Vec::new());
+    };
+    let Some((drawn, controller)) = build::open_aside(&state.store, &parent).await? else {
+        return Ok(Vec::new());
+    };
+    let range = wave.map_or(0..parent.released, |wave| drawn.plan.positions(wave));
+    let keys: Vec<AgentKey> = range
+        .filter(|position| runs_it(controller.outcome(*position)))
+        .filter_map(|position| drawn.agent(position))
+        .collect();
+    let spec = parent.spec;
+    let found = subjects_of(&state.store, keys).await?;
+    Ok(found.into_iter().map(|subject| plain(subject, &spec)).collect())
+}
+
+fn runs_it(outcome: MemberOutcome) -> bool {
+    match outcome {
+        MemberOutcome::Done
+        | MemberOutcome::Silent
+        | MemberOutcome::Running
+        | MemberOutcome::Satisfied => true,
+        MemberOutcome::Waiting
+        | MemberOutcome::Released
+        | MemberOutcome::Away
+        | MemberOutcome::Failed
+        | MemberOutcome::Decayed
+        | MemberOutcome::Refused
+        | MemberOutcome::Withdrawn
+        | MemberOutcome::LeftOut => false,
+    }
+}
+
+async fn subjects_of(store: &Store, keys: Vec<AgentKey>) -> Result<Vec<Subject>, StoreError> {
+    let mut found = Vec::with_capacity(keys.len());
+    for part in keys.chunks(1_000) {
+        let part = part.to_vec();
+        found.extend(store.read(move |tx| agents::subjects_of(tx, &part)).await?);
+    }
+    Ok(found)
+}
+
+fn plain(subject: Subject, spec: &RolloutSpec) -> Chosen {
+    let mut components = subject.components.into_iter();
+    let current = components.find(|one| one.component == spec.component);
+    Chosen {
+        key: subject.key,
+        id: subject.id,
+        name: subject.name,
+        platform: subject.platform,
+        current: current.and_then(|one| one.current),
+        site: subject.labels.get(&spec.site_label).map(str::to_owned),
+        wave: None,
+        state: subject.state,
+    }
+}
+
+/// A seed that nobody could know before membership was fixed.
+fn seed(state: &AppState) -> [u8; 32] {
+    let mut hasher = Hasher::default();
+    // Each id holds eighty bits that nobody can guess.
+    for _ in 0..4 {
+        hasher.update(state.mint(OrderId::mint).as_bytes());
+    }
+    *hasher.finish().as_bytes()
+}
+
+/// Opens the controller of a rollout that was drawn just now.
+pub(super) fn begin(live: &mut Live, drawn: Drawn) -> Result<(), StoreError> {
+    let controller: Controller = build::open_on(&drawn, &live.row)?;
+    live.drawn = Some(drawn);
+    live.brain = Brain::Open(Box::new(controller));
+    Ok(())
+}
+
+/// All members, as they are stored.
+pub(super) fn stored_members(roster: &Roster, from: u32) -> Vec<RosterMember> {
+    let from = usize::try_from(from).unwrap_or(usize::MAX);
+    let members = roster.members.get(from..).unwrap_or_default();
+    members
+        .iter()
+        .map(|member| RosterMember {
+            agent: AgentKey::from_i64(member.agent),
+            stratum: member.stratum,
+            site: member.site,
+        })
+        .collect()
+}
+
+/// Lets agents in that came to match: plan and roster with them behind the others. `None`: none
+/// of them matches.
+pub(super) async fn late_joiners(
+    state: &AppState,
+    key: RolloutKey,
+    now: Timestamp,
+) -> Result<Option<Drawn>, StoreError> {
+    let taken = state.rollouts.with(key, |live| {
+        let ids = std::mem::take(&mut live.may_join);
+        (ids, live.spec.clone(), live.drawn.clone())
+    });
+    let Some((ids, spec, Some(drawn))) = taken else { return Ok(None) };
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    let wanted = match Wanted::of(&state.store, &spec).await {
+        Ok(wanted) => wanted,
+        Err(FleetError::Store(error)) => return Err(error),
+        Err(FleetError::Text { .. } | FleetError::Group { .. }) => return Ok(None),
+    };
+    let mut joined = Vec::new();
+    for id in ids {
+        let subject = state.store.read(move |tx| agents::subject(tx, id)).await?;
+        // One that has the release already, from wherever, needs no order.
+        let chosen = subject
+            .and_then(|subject| wanted.choose(subject, Some(&spec), now))
+            .filter(|chosen| chosen.current.as_ref() != Some(&spec.to))
+            .filter(|chosen| drawn.position(chosen.key).is_none());
+        joined.extend(chosen);
+    }
+    if joined.is_empty() {
+        return Ok(None);
+    }
+    let (mut plan, mut roster) = ((*drawn.plan).clone(), (*drawn.roster).clone());
+    let candidates: Vec<Candidate<'_>> = joined.iter().map(Chosen::candidate).collect();
+    late(&mut plan, &mut roster, &candidates);
+    Ok(Some(Drawn::new(plan, roster)))
+}

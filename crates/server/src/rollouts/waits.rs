@@ -1,0 +1,142 @@
+//! Members that came for their order and could not have it yet: whom to wake when that may have
+//! changed. Cost follows what happens, since nobody is woken for what did not.
+
+use std::collections::BTreeMap;
+
+use handover_model::Timestamp;
+use handover_model::api::HoldCode;
+
+/// Why a member waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// What holds it.
+    pub(crate) code: HoldCode,
+    /// When that ends by itself.
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// Who waits, and since which turn.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    by_position: BTreeMap<u32, (u64, Waiting)>,
+    /// Those held by a limit, the longest first.
+    queue: BTreeMap<u64, u32>,
+    by_time: BTreeMap<(Timestamp, u32), ()>,
+    drawn: u64,
+}
+
+impl Waits {
+    /// Notes one who waits.
+    pub(crate) fn insert(&mut self, position: u32, waiting: Waiting) {
+        self.remove(position);
+        self.drawn += 1;
+        if waiting.code == HoldCode::Limit {
+            self.queue.insert(self.drawn, position);
+        }
+        if let Some(until) = waiting.until {
+            self.by_time.insert((until, position), ());
+        }
+        self.by_position.insert(position, (self.drawn, waiting));
+    }
+
+    /// One who waits no more; whether it did.
+    pub(crate) fn remove(&mut self, position: u32) -> bool {
+        let Some((number, waiting)) = self.by_position.remove(&position) else { return false };
+        self.queue.remove(&number);
+        if let Some(until) = waiting.until {
+            self.by_time.remove(&(until, position));
+        }
+        true
+    }
+
+    /// Why one waits.
+    pub(crate) fn code_of(&self, position: u32) -> Option<HoldCode> {
+        self.by_position.get(&position).map(|(_, waiting)| waiting.code)
+    }
+
+    /// Takes out those whose time has come.
+    pub(crate) fn due(&mut self, now: Timestamp) -> Vec<u32> {
+        let after = self.by_time.split_off(&(now, u32::MAX));
+        let due: Vec<u32> = std::mem::replace(&mut self.by_time, after)
+            .into_keys()
+            .map(|(_, place)| place)
+            .collect();
+        for position in &due {
+            self.remove(*position);
+        }
+        due
+    }
+
+    /// When the first one's time comes.
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.by_time.first_key_value().map(|((at, _), ())| *at)
+    }
+
+    /// Takes out those that this kind of hold keeps.
+    pub(crate) fn of_code(&mut self, code: HoldCode) -> Vec<u32> {
+        let found: Vec<u32> = self
+            .by_position
+            .iter()
+            .filter(|(_, (_, waiting))| waiting.code == code)
+            .map(|(position, _)| *position)
+            .collect();
+        for position in &found {
+            self.remove(*position);
+        }
+        found
+    }
+
+    /// Takes out those that a limit keeps, the longest first, up to `most`. They go to the queue's
+    /// end when they come and are kept again.
+    pub(crate) fn of_limits(&mut self, most: usize) -> Vec<u32> {
+        let found: Vec<u32> = self.queue.values().take(most).copied().collect();
+        for position in &found {
+            self.remove(*position);
+        }
+        found
+    }
+
+    /// Whether a limit keeps anybody.
+    pub(crate) fn has_limited(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Takes out everybody.
+    pub(crate) fn all(&mut self) -> Vec<u32> {
+        std::mem::take(self).by_position.into_keys().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(code: HoldCode, until: Option<i64>) -> Waiting {
+        Waiting { code, until: until.map(Timestamp::from_micros) }
+    }
+
+    #[test]
+    fn those_whose_time_has_come_are_woken_once() {
+        let mut waits = Waits::default();
+        waits.insert(7, waiting(HoldCode::Window, Some(10)));
+        waits.insert(8, waiting(HoldCode::Window, Some(11)));
+        waits.insert(9, waiting(HoldCode::Requirement, None));
+        assert_eq!(waits.next(), Some(Timestamp::from_micros(10)));
+        assert_eq!(waits.due(Timestamp::from_micros(10)), [7]);
+        assert!(waits.due(Timestamp::from_micros(10)).is_empty());
+        assert_eq!(waits.code_of(9), Some(HoldCode::Requirement));
+        assert_eq!(waits.all(), [8, 9]);
+    }
+
+    #[test]
+    fn a_limit_lets_the_longest_waiting_go_first_and_sends_them_to_the_end() {
+        let mut waits = Waits::default();
+        for position in [5, 3, 4] {
+            waits.insert(position, waiting(HoldCode::Limit, None));
+        }
+        assert_eq!(waits.of_limits(2), [5, 3]);
+        waits.insert(5, waiting(HoldCode::Limit, None));
+        assert_eq!(waits.of_limits(2), [4, 5]);
+        assert!(!waits.has_limited());
+    }
+}
