@@ -11,6 +11,9 @@ test: ## all tests that need neither root nor a network
 test-hosts: ## real Debian hosts with systemd, and faults from outside; needs root
 	cargo xtask hosts && cargo xtask campaign --sample 24
 
+simulate: ## whole fleets on one thread each, from seeds (SEEDS=1..1000, or one that failed; TRACE=1: all of its story)
+	cargo run --profile simulate --package handover-simulate -- --seeds $(or $(SEEDS),1..200) $(if $(TRACE),--trace)
+
 bench: ## measure the budgets, each beside its peer, into docs/benchmarks.md (ONLY=host|chain|control)
 	cargo run --release --package handover-bench -- $(if $(ONLY),--only $(ONLY))
 
@@ -39,4 +42,4 @@ clean: ## remove what builds left
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-.PHONY: demo test test-hosts bench lint fmt deps fuzz docs dist clean help
+.PHONY: demo test test-hosts simulate bench lint fmt deps fuzz docs dist clean help

@@ -75,6 +75,19 @@ const MAP: &[Row] = &[
         may: &["handover-model", "handover-trust", "handover-engine", "handover-hoststeps"],
     },
     Row {
+        package: "handover-simulate",
+        may: &[
+            "handover-model",
+            "handover-trust",
+            "handover-engine",
+            "handover-hoststeps",
+            "handover-client",
+            "handover-agent",
+            "handover-store",
+            "handover-server",
+        ],
+    },
+    Row {
         package: "handover-bench",
         may: &[
             "handover-model",

@@ -5,8 +5,8 @@ use std::time::Duration;
 use camino::Utf8Path;
 use handover_hoststeps::{HostError, disk};
 use handover_model::{
-    ComponentName, Layout, OUTCOME_FORMAT, Order, Outcome, ReleaseId, RunId, RunResult, Version,
-    open_framed,
+    ComponentName, Layout, OUTCOME_FORMAT, Order, Outcome, ReleaseId, RunId, RunResult, Slots,
+    Version, open_framed,
 };
 
 use crate::agent::Agent;
@@ -62,28 +62,38 @@ pub fn look_at_run(
     run: RunId,
 ) -> Result<Standing, Failure> {
     let slots = home.slots(component)?;
+    if let Some(standing) = standing_by_slots(&slots, run) {
+        return Ok(standing);
+    }
+    let has_begun = home.component(component).run(run).join("journal.jsonl").exists();
+    Ok(standing_by_outcome(load_outcome(home, component, run)?, has_begun))
+}
+
+/// How a run stands by the slots alone; `None` where they say nothing of it.
+pub fn standing_by_slots(slots: &Slots, run: RunId) -> Option<Standing> {
     if slots.trial.as_ref().is_some_and(|trial| trial.slot.run == run) {
-        return Ok(Standing::OnTrial);
+        return Some(Standing::OnTrial);
     }
     if slots.current.as_ref().is_some_and(|slot| slot.run == run) {
-        return Ok(Standing::Committed);
+        return Some(Standing::Committed);
     }
-    if let Some(entry) = slots.quarantine.iter().find(|entry| entry.run == run) {
-        return Ok(Standing::Reverted(entry.reason.clone()));
-    }
-    let outcome = load_outcome(home, component, run)?;
-    Ok(match outcome {
+    let entry = slots.quarantine.iter().find(|entry| entry.run == run)?;
+    Some(Standing::Reverted(entry.reason.clone()))
+}
+
+/// How a run stands of which the slots say nothing, by what it says of itself and by whether it
+/// wrote anything.
+pub fn standing_by_outcome(outcome: Option<Outcome>, has_begun: bool) -> Standing {
+    match outcome {
         Some(Outcome { result: RunResult::Refused, reason, .. }) => Standing::Refused(reason),
         Some(Outcome { result: RunResult::Reverted, reason, .. }) => Standing::Reverted(reason),
         Some(Outcome { result: RunResult::Stuck, reason, .. }) => Standing::Stuck(reason),
         Some(Outcome {
             result: RunResult::Done | RunResult::Trial | RunResult::Guarded, ..
         }) => Standing::Reverted("another slot runs since".to_owned()),
-        None if home.component(component).run(run).join("journal.jsonl").exists() => {
-            Standing::Cut("the run was cut and will be resumed".to_owned())
-        }
+        None if has_begun => Standing::Cut("the run was cut and will be resumed".to_owned()),
         None => Standing::NeverBegan,
-    })
+    }
 }
 
 /// A run that has not ended.

@@ -3,6 +3,8 @@
 
 #[path = "api/agents.rs"]
 mod agents;
+#[path = "api/checks.rs"]
+mod checks;
 #[path = "api/client.rs"]
 mod client;
 #[path = "api/events.rs"]
@@ -15,9 +17,15 @@ mod orders;
 mod problems;
 #[path = "api/publishing.rs"]
 mod publishing;
+#[path = "api/receiver.rs"]
+mod receiver;
 #[path = "api/repository.rs"]
 mod repository;
 #[path = "api/site.rs"]
 mod site;
+#[path = "api/stop.rs"]
+mod stop;
 #[path = "api/tokens.rs"]
 mod tokens;
+#[path = "api/webhooks.rs"]
+mod webhooks;

@@ -103,6 +103,28 @@ pub fn revoke(
     Ok(())
 }
 
+/// Tokens that a token made and that are not revoked, as they stand at `now`; at most `limit`.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn made_by(
+    tx: &mut Tx<'_>,
+    id: TokenId,
+    limit: u32,
+    now: Timestamp,
+) -> Result<Vec<ApiTokenInfo>, StoreError> {
+    // `created_by` is the id and the name.
+    let maker = format!("{id} ");
+    let rows = tx.query(
+        &format!(
+            "{SELECT} WHERE substr(t.created_by, 1, $2) = $1 AND t.revoked_at IS NULL \
+             ORDER BY t.key LIMIT $3"
+        ),
+        params![&maker, maker.len(), limit],
+    )?;
+    rows.iter().map(|row| read(row, now)).collect()
+}
+
 /// Revokes every token that is not revoked, and returns how many: after a restore, those that
 /// were revoked since the backup would be valid again.
 ///

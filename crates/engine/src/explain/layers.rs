@@ -97,7 +97,7 @@ fn stop(known: &Known<'_>) -> Option<Layer> {
     if !known.orders.iter().any(waits) {
         return Some(says(LayerKind::Fleet, "fleet-stopped", sentence));
     }
-    let how = "let it go on with `handover stop end`".to_owned();
+    let how = "let it go on with `handover stop off`".to_owned();
     Some(holds(LayerKind::Fleet, "fleet-stopped", sentence, lifts::lift(Lifter::Operator, how)))
 }
 

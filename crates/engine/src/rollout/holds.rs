@@ -26,4 +26,14 @@ impl Held {
         self.hold.until = until;
         self
     }
+
+    pub(super) fn wave(mut self, wave: u32) -> Self {
+        self.hold.wave = Some(wave);
+        self
+    }
+
+    pub(super) fn positions(mut self, positions: Vec<u32>) -> Self {
+        self.positions = positions;
+        self
+    }
 }

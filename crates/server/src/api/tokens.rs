@@ -234,7 +234,8 @@ pub(super) async fn list_api(call: Call) -> Result<Response, Problem> {
     answer::json(&page)
 }
 
-/// `DELETE /api-tokens/{token}`. Whoever may more than the caller keeps their token.
+/// `DELETE /api-tokens/{token}`. Whoever may more than the caller keeps their token. Tokens that
+/// it made go with it, and those that they made: whoever stole it may have made them.
 pub(super) async fn revoke_api(
     call: Call,
     Segments([token]): Segments<1>,
@@ -258,10 +259,36 @@ pub(super) async fn revoke_api(
             }
             api_tokens::revoke(tx, id, seen, now)?;
             record(tx, "api-token.revoke", id, &who, now, &json!({ "was": found.state }))?;
+            revoke_made_by(tx, id, &who, now)?;
             api_tokens::get(tx, id, now)?.ok_or_else(|| absent(id))
         })
         .await?;
     answer::tagged(&info, info.generation)
+}
+
+fn revoke_made_by(
+    tx: &mut Tx<'_>,
+    id: TokenId,
+    who: &str,
+    now: handover_model::Timestamp,
+) -> Result<(), Problem> {
+    let mut makers = vec![id];
+    while let Some(maker) = makers.pop() {
+        // What is revoked is not found again, so that every round finds others.
+        loop {
+            let made = api_tokens::made_by(tx, maker, 100, now)?;
+            if made.is_empty() {
+                break;
+            }
+            for token in made {
+                api_tokens::revoke(tx, token.id, None, now)?;
+                let data = json!({ "was": token.state, "made_by": maker });
+                record(tx, "api-token.revoke", token.id, who, now, &data)?;
+                makers.push(token.id);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `GET /whoami`: the token that calls.

@@ -181,6 +181,9 @@ impl Applicant {
         agent.secret_before = Some(agent.secret);
         agent.secret = self.secret;
         agents::save(tx, &agent, self.now)?;
+        // Other replicas hear of the secret by it.
+        let data = json!({ "token": token.info.id });
+        crate::news::agent(tx, self.now, "agent.returned", &agent, data)?;
         Ok((agent.id, agent.labels))
     }
 

@@ -23,6 +23,7 @@ pub(crate) struct Site {
     pub(crate) running: Running,
     pub(crate) admin: Client,
     pub(crate) data: Utf8PathBuf,
+    database: Option<String>,
     _directory: TempDir,
 }
 
@@ -44,16 +45,35 @@ impl Site {
     async fn on(database: Option<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let data = Utf8PathBuf::from_path_buf(directory.path().join("data")).unwrap();
-        let mut config = Config::new(data.clone(), SocketAddr::from(([127, 0, 0, 1], 0)));
-        config.names = vec!["localhost".to_owned()];
-        config.database = database;
-        config.limits.requests_per_second = 10_000;
-        config.limits.enrolments_per_second = 10_000;
-        config.limits.downloads = 4;
-        let running = Server::start(config).await.unwrap();
+        let running = Server::start(config(&data, database.clone())).await.unwrap();
         let login = LoginToken::parse(running.first_login.as_ref().unwrap()).unwrap();
         let admin = Client::new(running.address, &data, Some(login.secret));
-        Self { running, admin, data, _directory: directory }
+        Self { running, admin, data, database, _directory: directory }
+    }
+
+    /// The same site after its server stopped, and another one was started.
+    pub(crate) async fn restart(self) -> Self {
+        self.running.stop().await;
+        let running = Server::start(config(&self.data, self.database.clone())).await.unwrap();
+        let admin = Client::new(running.address, &self.data, self.admin.token);
+        Self { running, admin, ..self }
+    }
+
+    /// Someone who may this and nothing else.
+    pub(crate) async fn token(&self, permissions: &[&str]) -> Client {
+        let body = serde_json::json!({ "name": "someone", "permissions": permissions });
+        let made = self.admin.post("/api/v1/api-tokens", &body).await.good();
+        let token = LoginToken::parse(made["token"].as_str().unwrap()).unwrap();
+        self.admin.with_token(Some(&token.secret))
+    }
+
+    /// Every event of that kind, the oldest first.
+    pub(crate) async fn events(&self, kind: &'static str) -> Vec<serde_json::Value> {
+        let all = self.running.state().store.read(|tx| {
+            handover_store::events::list(tx, &handover_store::events::Filter::All, None, 1000)
+        });
+        let all = all.await.unwrap().items.into_iter().filter(|event| event.kind == kind);
+        all.map(|event| serde_json::to_value(event).unwrap()).collect()
     }
 
     /// Whether it runs on SQLite.
@@ -153,6 +173,16 @@ impl Site {
     pub(crate) async fn stop(self) {
         self.running.stop().await;
     }
+}
+
+fn config(data: &Utf8PathBuf, database: Option<String>) -> Config {
+    let mut config = Config::new(data.clone(), SocketAddr::from(([127, 0, 0, 1], 0)));
+    config.names = vec!["localhost".to_owned()];
+    config.database = database;
+    config.limits.requests_per_second = 10_000;
+    config.limits.enrolments_per_second = 10_000;
+    config.limits.downloads = 4;
+    config
 }
 
 pub(crate) fn version(text: &str) -> Version {

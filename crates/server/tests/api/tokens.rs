@@ -59,3 +59,37 @@ async fn a_token_does_what_it_was_made_for_and_nothing_else() {
     assert_eq!((late.status, late.code().as_str()), (401, "unauthenticated"));
     site.stop().await;
 }
+
+#[tokio::test]
+async fn tokens_that_a_revoked_token_made_are_revoked_with_it() {
+    for site in Site::on_each().await {
+        let path = "/api/v1/api-tokens";
+        let make = async |by: &crate::client::Client, name: &str| {
+            let body = json!({ "name": name, "permissions": ["api-tokens"] });
+            let made = by.post(path, &body).await.good();
+            let secret = LoginToken::parse(made["token"].as_str().unwrap()).unwrap().secret;
+            let id = made["info"]["id"].as_str().unwrap().to_owned();
+            (by.with_token(Some(&secret)), id)
+        };
+        let (stolen, id) = make(&site.admin, "stolen").await;
+        let (sibling, _) = make(&site.admin, "sibling").await;
+        let (child, child_id) = make(&stolen, "child").await;
+        let (grandchild, _) = make(&child, "grandchild").await;
+        assert_eq!(grandchild.get("/api/v1/whoami").await.status, 200);
+        site.admin.delete(&format!("{path}/{id}")).await.good();
+        for gone in [&stolen, &child, &grandchild] {
+            assert_eq!(gone.get("/api/v1/whoami").await.code(), "unauthenticated");
+        }
+        for stays in [&site.admin, &sibling] {
+            assert_eq!(stays.get("/api/v1/whoami").await.status, 200);
+        }
+        site.number().await;
+        let rows = site.admin.get(&format!("/api/v1/audit?subject={child_id}")).await.good();
+        let last = rows["items"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!(
+            (&last["what"], &last["after"]["made_by"]),
+            (&json!("api-token.revoke"), &json!(id))
+        );
+        site.stop().await;
+    }
+}

@@ -5,8 +5,9 @@ use std::time::Duration;
 use handover_model::api::{AgentState, TokenState};
 use handover_model::wire::{EnrolAnswer, EnrolProof};
 use handover_store::{StoreError, tokens};
+use handover_testkit::Postgres;
 
-use crate::rig::Site;
+use crate::rig::{PATIENCE, Site};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_asks_again_is_the_same_agent_and_its_old_secret_counts_until_the_new_one() {
@@ -23,6 +24,29 @@ async fn a_host_that_asks_again_is_the_same_agent_and_its_old_secret_counts_unti
         agent.secret = old;
         let request = agent.request();
         assert_eq!(agent.send(&mut client, &request).await.code(), "unauthenticated");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_one_replica_gave_counts_at_the_other() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let url = postgres.fresh_database();
+    let site = Site::start_with(|config| config.database = Some(url)).await;
+    let other = site.replica().await;
+    let mut agent = site.enrol("web-1").await;
+    let mut client = other.connect().await;
+    for _ in 0..2 {
+        let known = async {
+            loop {
+                let request = agent.request();
+                if agent.send(&mut client, &request).await.status.is_success() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, known).await.expect("the other replica hears of it");
+        let again: EnrolAnswer = agent.enrol(&site).await.expect_ok();
+        agent.secret = again.secret;
     }
 }
 

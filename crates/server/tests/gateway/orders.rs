@@ -145,3 +145,35 @@ async fn an_agent_that_was_ordered_to_leave_is_gone_with_its_other_orders_when_i
     let request = agent.request();
     assert_eq!(agent.send(&mut client, &request).await.code(), "unauthenticated");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_of_the_fleet_keeps_updates_here_until_it_ends_and_lets_rollbacks_pass() {
+    for site in Site::on_both().await {
+        let mut agent = site.enrol("web-1").await;
+        let mut client = site.connect().await;
+        let state = agent.state_report(&site, host("web-1", "1.0.0"));
+        agent.sync(&mut client, vec![state]).await;
+        site.stop_fleet(true, 0).await;
+        let kept = site.order(agent.id, update()).await;
+        let back = Action::Rollback { component: "web".parse().unwrap(), to: None };
+        let passes = site.order(agent.id, back).await;
+        let answer = agent.ordered(&mut client).await;
+        let ids: Vec<_> =
+            answer.orders.iter().map(|order| opened(&site, &agent, order).id).collect();
+        assert_eq!(ids, [passes], "the update was ordered first, and is not there");
+        assert_eq!(site.stored_order(kept).await.state, OrderState::Pending);
+        let report = opened(&site, &agent, &answer.orders[0]);
+        let refused = agent.order_report(&site, on(&report, OrderStage::Refused));
+        agent.sync(&mut client, vec![refused]).await;
+
+        let mut other = site.connect().await;
+        let polled = tokio::spawn(async move {
+            let answer = agent.ordered(&mut other).await;
+            (agent, answer)
+        });
+        site.stop_fleet(false, 1).await;
+        let (agent, answer) =
+            tokio::time::timeout(crate::rig::PATIENCE, polled).await.unwrap().unwrap();
+        assert_eq!(opened(&site, &agent, &answer.orders[0]).id, kept);
+    }
+}

@@ -17,7 +17,7 @@ use handover_model::{
 };
 use handover_server::{Clock, Config, RealClock, Running, Server};
 use handover_store::orders::{NewOrder, Order};
-use handover_store::{StoreError, agents, events, orders, tokens};
+use handover_store::{StoreError, agents, events, fleet, orders, tokens};
 use handover_testkit::Postgres;
 use handover_trust::control::{OrderKeys, first_order_keys, next_order_keys, sign};
 use handover_trust::keys::SigningKey;
@@ -90,6 +90,24 @@ impl Site {
         change(&mut config);
         let clock = Arc::new(TestClock { real: RealClock::start(), ahead_ms: AtomicU64::new(0) });
         let mut site = Self { _dir: dir, config, clock, server: None, seeds: AtomicU64::new(1) };
+        site.up().await;
+        site
+    }
+
+    /// Another server on the same database, with a copy of the keys.
+    pub(crate) async fn replica(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = self.config.clone();
+        config.data = Utf8PathBuf::from_path_buf(dir.path().join("data")).unwrap();
+        let keys = config.data.join("keys");
+        std::fs::create_dir_all(&keys).unwrap();
+        for entry in self.config.data.join("keys").read_dir_utf8().unwrap() {
+            let path = entry.unwrap().into_path();
+            std::fs::copy(&path, keys.join(path.file_name().unwrap())).unwrap();
+        }
+        let clock = Arc::clone(&self.clock);
+        let seeds = AtomicU64::new(1_000_000);
+        let mut site = Self { _dir: dir, config, clock, server: None, seeds };
         site.up().await;
         site
     }
@@ -229,6 +247,21 @@ impl Site {
         });
         written.await.unwrap();
         id
+    }
+
+    /// Stops the fleet or lets it go on, as the API does.
+    pub(crate) async fn stop_fleet(&self, stopped: bool, seen: u64) {
+        let now = self.now();
+        let state = self.running().state();
+        let written = state.store.write(move |tx| -> Result<(), StoreError> {
+            let stop = fleet::Stop { by: "test".to_owned(), at: now, reason: None };
+            fleet::set_stop(tx, stopped, &stop, seen)?;
+            let kind = if stopped { "fleet.stopped" } else { "fleet.resumed" };
+            let data = Value::Null;
+            let (agent, order, rollout) = (None, None, None);
+            events::insert(tx, &events::NewEvent { at: now, kind, agent, order, rollout, data })
+        });
+        written.await.unwrap();
     }
 
     /// Cancels an order that the agent may have, as the API does.

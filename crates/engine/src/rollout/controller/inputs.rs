@@ -12,6 +12,18 @@ use crate::window::Schedule;
 /// later one counts, of one attempt its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
+    /// It asked for its order and got it. If it neither acknowledges it nor is heard of until its
+    /// deadline, it counts as exposed and silent: a release that takes a host off the network at
+    /// once must not look like a host that was away.
+    HandedOut {
+        /// Which member.
+        position: u32,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// From when its deadline counts: [`exposed_from`](crate::rollout::outcome::exposed_from)
+        /// of the hand-out.
+        from: Timestamp,
+    },
     /// It acknowledged its order.
     Exposed {
         /// Which member.
@@ -118,11 +130,11 @@ pub struct Facts<'a> {
     pub member: &'a dyn Fn(u32) -> MemberFact,
     /// The newest answers of the external checks.
     pub checks: &'a [CheckFact<'a>],
-    /// Why the whole fleet is stopped, if it is.
+    /// Why the whole fleet is stopped, if it is; never for a revert, which goes on.
     pub fleet_stopped: Option<&'a str>,
     /// Whether hosts may be touched now.
     pub window: WindowFact,
-    /// Why the release can't be handed out, if it can't: revoked, or gone.
+    /// Why the release can't be handed out, if it can't: revoked, or gone. Never for a revert.
     pub release: Result<(), &'a str>,
     /// Of the hosts that are done, how many were there when the rollout was done and are silent
     /// now; beside it the same of untouched hosts. Only looked at while a rollout that is done is

@@ -1,0 +1,121 @@
+//! What is watched after hosts committed: explicit failures may stop and take back, silence alone
+//! only alerts.
+
+use handover_model::Timestamp;
+use handover_model::api::{Alert, OnDecay, RolloutState};
+
+use super::halting::hosts;
+use super::progress::HaltGate;
+use super::seat::{Cell, Weight};
+use super::{Controller, Effect, Facts, RevertScope};
+use crate::rollout::gate::{Baseline, Counts, EXPLICIT, HALT_AT, Mixture, SILENT};
+
+/// The evidence at which people are told.
+const ALERT_AT: f64 = 20.0;
+
+/// What decays amount to.
+struct Decay {
+    counts: Counts,
+    e: f64,
+    is_above_share: bool,
+}
+
+impl Controller {
+    pub(super) fn watch_committed(
+        &mut self,
+        facts: &Facts<'_>,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let is_over = self.progress.watch_until.is_some_and(|until| until <= now);
+        if self.progress.state == RolloutState::Done && is_over {
+            return;
+        }
+        self.watch_silence(facts, now, out);
+        let decay = self.decay();
+        if decay.counts.failures == 0 {
+            return;
+        }
+        if decay.e >= ALERT_AT || decay.is_above_share {
+            let text = format!(
+                "{} of {} that had committed the release went back from it by themselves",
+                hosts(decay.counts.failures),
+                decay.counts.trials
+            );
+            self.alert("decay", text, now, out);
+        }
+        if decay.e >= HALT_AT || decay.is_above_share {
+            self.act_on_decay(&decay, now, out);
+        }
+    }
+
+    fn decay(&self) -> Decay {
+        let total = self.book.total();
+        let failures = self.book.decays;
+        let counts = Counts { failures, trials: failures + total.of(Cell::Done) };
+        let share = self.spec.gate.failures_share;
+        Decay {
+            counts,
+            e: Mixture::new(&EXPLICIT, self.book.plan.baseline).e(counts),
+            is_above_share: share
+                .is_some_and(|most| f64::from(failures) * 100.0 > most * f64::from(counts.trials)),
+        }
+    }
+
+    fn act_on_decay(&mut self, decay: &Decay, now: Timestamp, out: &mut Vec<Effect>) {
+        let is_running = self.progress.state == RolloutState::Running;
+        match self.spec.after.on_decay {
+            OnDecay::Alert => {}
+            OnDecay::Stop if !is_running => {}
+            OnDecay::Stop | OnDecay::TakeBack => {
+                let text = format!(
+                    "{} of {} that had committed the release went back from it: the evidence is \
+                     {:.0}, and {HALT_AT} halts",
+                    hosts(decay.counts.failures),
+                    decay.counts.trials,
+                    decay.e
+                );
+                let attempts = self.book.attempts();
+                let deciding =
+                    self.book.find(0..u32::MAX, super::Halt::MOST_DECIDING, |seat, _| {
+                        seat.weight(attempts) == Weight::Decayed
+                    });
+                let halt = self.halted(HaltGate::Decay, text, now, deciding);
+                self.progress.halt = Some(halt.clone());
+                self.enter(RolloutState::Halted);
+                out.push(Effect::Halted(halt));
+                if self.spec.after.on_decay == OnDecay::TakeBack {
+                    self.enter(RolloutState::Reverting);
+                    self.progress.watch_until = None;
+                    out.push(Effect::Revert(RevertScope::Rollout));
+                }
+            }
+        }
+    }
+
+    fn watch_silence(&mut self, facts: &Facts<'_>, now: Timestamp, out: &mut Vec<Effect>) {
+        let Counts { failures, trials } = facts.committed.done;
+        if failures == 0 {
+            return;
+        }
+        let others = Baseline::of(facts.committed.others);
+        if Mixture::new(&SILENT, others).e(facts.committed.done) >= ALERT_AT {
+            let text = format!(
+                "{} of {trials} that run the release are silent, more than of others",
+                hosts(failures)
+            );
+            self.alert("silence", text, now, out);
+        }
+    }
+
+    /// Raises an alert, once of each kind.
+    fn alert(&mut self, code: &str, text: String, at: Timestamp, out: &mut Vec<Effect>) {
+        if self.progress.alerts.iter().any(|alert| alert.code == code) {
+            return;
+        }
+        let alert = Alert { code: code.to_owned(), text, at };
+        self.progress.alerts.push(alert.clone());
+        self.changed = true;
+        out.push(Effect::Alert(alert));
+    }
+}
