@@ -59,9 +59,14 @@ pub(super) fn run(command: WebhookCommand, desk: &Desk<'_>) -> Result<(), Contro
             desk.out.result(&webhooks, |webhooks| table(&rows(webhooks)));
         }
         WebhookCommand::Show { webhook } => {
-            let webhook: WebhookInfo =
-                api.get("look at the webhook", &routes::one(routes::WEBHOOKS, webhook))?;
-            desk.out.result(&webhook, describe);
+            let all: Vec<WebhookInfo> = api.list("list webhooks", routes::WEBHOOKS, None)?;
+            let found = all.into_iter().find(|one| one.id == webhook);
+            let found = found.ok_or_else(|| ControlError::Unknown {
+                what: "webhook",
+                name: webhook.to_string(),
+                nearest: Vec::new(),
+            })?;
+            desk.out.result(&found, describe);
         }
         WebhookCommand::Remove { webhook } => {
             let path = routes::one(routes::WEBHOOKS, webhook);

@@ -47,7 +47,11 @@ enum There {
 pub(super) fn read(file: &Utf8Path) -> Result<RolloutSpec, ControlError> {
     let text =
         text_of(file).map_err(|source| ControlError::ReadFile { path: file.to_owned(), source })?;
-    let spec = serde_saphyr::from_str(&text).map_err(|error| ControlError::Usage {
+    parse(file, &text)
+}
+
+fn parse(file: &Utf8Path, text: &str) -> Result<RolloutSpec, ControlError> {
+    let spec = serde_saphyr::from_str(text).map_err(|error| ControlError::Usage {
         what: format!("{file} is not a rollout: {error}; `handover rollout schema` has the form"),
     })?;
     canonical(spec)
@@ -162,4 +166,68 @@ fn look(api: &Api, spec: &RolloutSpec) -> Result<There, ControlError> {
         return Ok(There::Nothing);
     }
     Ok(There::One(Box::new(rollout), tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8PathBuf;
+
+    use super::*;
+
+    fn checkout() -> Utf8PathBuf {
+        Utf8PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
+    #[test]
+    fn every_example_is_a_rollout() {
+        let directory = checkout().join("examples/rollouts");
+        let mut count = 0;
+        for file in directory.read_dir_utf8().expect("the examples") {
+            let path = file.expect("a file").into_path();
+            let spec = read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let text = std::fs::read_to_string(&path).expect("an example");
+            assert!(text.contains("$schema=../../docs/rollout.schema.json"), "{path}");
+            let page = std::fs::read_to_string(checkout().join("docs/rollouts.md"));
+            let name = path.file_name().expect("a name");
+            assert!(page.expect("the page").contains(name), "docs/rollouts.md on {name}");
+            assert_eq!(spec.all, name == "everybody-now.yaml");
+            count += 1;
+        }
+        assert_eq!(count, 6);
+    }
+
+    #[test]
+    fn the_page_s_rollout_is_one() {
+        let page = std::fs::read_to_string(checkout().join("docs/rollouts.md")).expect("the page");
+        let blocks: Vec<_> = page.split("```yaml\n").skip(1).collect();
+        for block in &blocks {
+            let text = block.split("```").next().unwrap_or_default();
+            let spec: RolloutSpec = serde_saphyr::from_str(text).expect("a rollout");
+            canonical(spec).expect("selections");
+        }
+        assert_eq!(blocks.len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_no_rollout_says_where_and_how_to_go_on() {
+        let path = Utf8Path::new("a.yaml");
+        let says = |text: &str| parse(path, text).expect_err(text).to_string();
+        let bare = "name: a\ncomponent: web\nto: 1.5.0\nselect: all\n";
+        let told = says(&format!("{bare}percent: [1, 2]\n"));
+        assert!(told.contains("percent") && told.contains("rollout schema"), "{told}");
+        let told = says(&bare.replace("all", "label.site == ost"));
+        assert!(told.contains("column 12") && told.contains('^'), "{told}");
+        let told = says("name: a\n");
+        assert!(told.contains("component"), "{told}");
+        let absent = read(Utf8Path::new("/nowhere/a.yaml")).expect_err("no file");
+        assert_eq!(absent.exit_code(), 5);
+    }
+
+    #[test]
+    fn json_is_read_as_well() {
+        let text = r#"{"name": "a", "component": "web", "to": "1.5.0", "select": "name=web-1",
+            "strategy": {"kind": "immediate"}}"#;
+        let spec = parse(Utf8Path::new("a.json"), text).expect("a rollout");
+        assert_eq!(spec.select, "name = web-1");
+    }
 }
