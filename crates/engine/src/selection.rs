@@ -149,6 +149,11 @@ impl Resolved {
         constant::of(&self.0) == Some(false)
     }
 
+    /// Whether a condition on the state names retired agents, who are otherwise left out of lists.
+    pub fn names_retired(&self) -> bool {
+        matching::names_retired(&self.0)
+    }
+
     /// What it refers to; no groups among it.
     pub fn needs(&self) -> Vec<Reference<'_>> {
         references::of(&self.0)

@@ -11,7 +11,7 @@ use handover_model::{
 };
 use serde_json::Value as Json;
 
-pub use list::{Filter, list};
+pub use list::{Filter, list, list_fitting};
 pub use presence::{Resident, Silent, heard_since, residents, silent_since};
 pub use state::{component_version, count_by_state, inventory, put_state};
 pub use subjects::{Subject, subject, subjects, subjects_of};

@@ -2,6 +2,7 @@
 //! given in [`super::give`].
 
 use handover_client::call::Method;
+use handover_engine::selection::Selection;
 use handover_model::api::{
     AgentDetail, AgentState, AgentSummary, ComponentSummary, LabelsChange, OrderInfo, PinInfo,
     PinRequest, RetireRequest,
@@ -9,8 +10,8 @@ use handover_model::api::{
 use handover_model::{ComponentName, Labels, Pin};
 
 use super::api::Api;
-use super::give::{OrderArgs, Selection};
-use super::{ControlError, Desk, follow, give, insight, routes, words};
+use super::give::{OrderArgs, Which};
+use super::{ControlError, Desk, follow, give, insight, routes, select, words};
 use crate::output::{fields, table};
 use crate::real_world::now;
 
@@ -18,7 +19,10 @@ use crate::real_world::now;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum AgentCommand {
     /// List agents.
-    #[command(after_help = "Example: handover agent list --label site=ost --component web")]
+    #[command(
+        after_help = "Examples:\n  handover agent list --label site=ost --component web\n  handover \
+                            agent list --select 'web < 2.0.0 and seen < 1h'"
+    )]
     List(ListArgs),
     /// Show one agent: its components, pins and open orders.
     Show {
@@ -51,7 +55,7 @@ pub(crate) enum AgentCommand {
     )]
     Update {
         #[command(flatten)]
-        which: Selection,
+        which: Which,
         #[command(flatten)]
         order: OrderArgs,
     },
@@ -59,7 +63,7 @@ pub(crate) enum AgentCommand {
     /// names. Exits as `update` does.
     Rollback {
         #[command(flatten)]
-        which: Selection,
+        which: Which,
         #[command(flatten)]
         order: OrderArgs,
     },
@@ -149,6 +153,9 @@ pub(crate) struct ListArgs {
     /// Only agents that stand so.
     #[arg(long, value_enum)]
     state: Option<Standing>,
+    /// Only agents that this selection means (docs/selections.md).
+    #[arg(long, value_name = "SELECTION", value_parser = select::parse_argument)]
+    select: Option<Selection>,
     /// How many at most.
     #[arg(long)]
     limit: Option<usize>,
@@ -270,7 +277,7 @@ pub(super) fn find(api: &Api, agent: &str) -> Result<AgentDetail, ControlError> 
     let found = api.get("look the agent up", &routes::one(routes::AGENTS, agent));
     match found {
         Err(ControlError::Refused { status: 404, .. }) => {
-            let all = all(api, &[], Some(5000)).unwrap_or_default();
+            let all = all(api, &[], None, Some(5000)).unwrap_or_default();
             let names = all.iter().map(|agent| agent.name.as_str());
             Err(ControlError::Unknown {
                 what: "agent",
@@ -282,13 +289,15 @@ pub(super) fn find(api: &Api, agent: &str) -> Result<AgentDetail, ControlError> 
     }
 }
 
-/// Agents with all these labels.
+/// Agents with all these labels that a selection means.
 pub(super) fn all(
     api: &Api,
     labels: &[String],
+    select: Option<&Selection>,
     most: Option<usize>,
 ) -> Result<Vec<AgentSummary>, ControlError> {
-    api.list("list agents", &with_labels(labels)?, most)
+    let select = select.map(ToString::to_string);
+    api.list("list agents", &routes::query(&with_labels(labels)?, &[("select", select)]), most)
 }
 
 fn with_labels(labels: &[String]) -> Result<String, ControlError> {
@@ -321,7 +330,9 @@ fn list(api: &Api, args: &ListArgs, desk: &Desk<'_>) -> Result<(), ControlError>
     let state = args.state.map(|state| words::agent_state(state.state()).to_owned());
     let component = args.component.as_ref().map(ToString::to_string);
     let path = with_labels(&args.labels)?;
-    let path = routes::query(&path, &[("state", state), ("component", component)]);
+    let select = args.select.as_ref().map(ToString::to_string);
+    let path =
+        routes::query(&path, &[("state", state), ("component", component), ("select", select)]);
     let agents: Vec<AgentSummary> = api.list("list agents", &path, args.limit)?;
     desk.out.result(&agents, |agents| {
         let head = ["NAME", "STATE", "SEEN", "COMPONENTS", "LABELS", "ORDERS"];

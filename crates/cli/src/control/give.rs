@@ -2,23 +2,34 @@
 
 use std::process::ExitCode;
 
+use handover_engine::selection::Selection;
 use handover_model::api::{AgentState, AgentSummary, OrderInfo, OrderRequest};
 use handover_model::wire::Expect;
 use handover_model::{AgentName, ComponentName, Millis, Version};
 use serde::Serialize;
 
 use super::api::Api;
-use super::{ControlError, Desk, agents, follow, routes};
+use super::{ControlError, Desk, agents, follow, routes, select};
 
 /// Which agents an order is for.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Selection {
+pub(crate) struct Which {
     /// The agents, by name or id.
-    #[arg(required_unless_present_any = ["all", "labels"], conflicts_with_all = ["all", "labels"])]
+    #[arg(
+        required_unless_present_any = ["all", "labels", "select"],
+        conflicts_with_all = ["all", "labels", "select"]
+    )]
     agents: Vec<String>,
-    /// Every agent that has the component.
+    /// Every agent that has the component; beside --select: a selection that matches every agent
+    /// is meant.
     #[arg(long, requires = "component")]
     all: bool,
+    /// Every agent that this selection means (docs/selections.md) and that has the component.
+    #[arg(
+        long, value_name = "SELECTION", requires = "component", conflicts_with = "labels",
+        value_parser = select::parse_argument
+    )]
+    select: Option<Selection>,
     /// Every agent with this label that has the component, as key=value; repeat it for several.
     #[arg(long = "label", value_name = "KEY=VALUE", requires = "component")]
     labels: Vec<String>,
@@ -53,6 +64,13 @@ pub(crate) struct OrderArgs {
     yes: bool,
 }
 
+impl Which {
+    /// Whether they are listed one by one.
+    fn are_named(&self) -> bool {
+        !self.all && self.labels.is_empty() && self.select.is_none()
+    }
+}
+
 /// An order that could not be given.
 #[derive(Debug, Serialize)]
 struct NotGiven {
@@ -73,7 +91,7 @@ fn parse_expect(text: &str) -> Result<Expect, String> {
 pub(super) fn give(
     api: &Api,
     verb: &str,
-    which: &Selection,
+    which: &Which,
     order: &OrderArgs,
     desk: &Desk<'_>,
 ) -> Result<ExitCode, ControlError> {
@@ -82,7 +100,7 @@ pub(super) fn give(
         let what = "no agent fits; `handover agent list` shows what there is".to_owned();
         return Err(ControlError::Declined { what });
     }
-    if chosen.len() > 1 || which.all || !which.labels.is_empty() {
+    if chosen.len() > 1 || !which.are_named() {
         let to = order.to.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
         let names: Vec<_> = chosen.iter().take(5).map(|agent| agent.name.to_string()).collect();
         let more = if chosen.len() > names.len() { ", …" } else { "" };
@@ -143,16 +161,19 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<(), ControlError> {
 
 fn choose(
     api: &Api,
-    which: &Selection,
+    which: &Which,
     order: &OrderArgs,
     desk: &Desk<'_>,
 ) -> Result<Vec<AgentSummary>, ControlError> {
-    if !which.all && which.labels.is_empty() {
+    if which.are_named() {
         let found: Result<Vec<_>, _> =
             which.agents.iter().map(|agent| agents::find(api, agent)).collect();
         return Ok(found?.into_iter().map(|detail| detail.agent).collect());
     }
-    let mut all = agents::all(api, &which.labels, None)?;
+    if let Some(selection) = &which.select {
+        select::settle(api, selection, which.all)?;
+    }
+    let mut all = agents::all(api, &which.labels, which.select.as_ref(), None)?;
     all.retain(|agent| agent.state != AgentState::Retired);
     let before = all.len();
     all.retain(|agent| {

@@ -122,6 +122,14 @@ pub(crate) enum RolloutCommand {
         #[command(flatten)]
         how: watch::How,
     },
+    /// Show what the external checks of a rollout answered.
+    Checks {
+        /// The rollout, by name or id.
+        rollout: String,
+        /// Show where and with which key the check of this name is answered.
+        #[arg(long, value_name = "CHECK")]
+        secret: Option<String>,
+    },
     /// Let a wave begin that waits for a person.
     Approve {
         /// The rollout, by name or id.
@@ -220,6 +228,9 @@ pub(super) fn run(command: RolloutCommand, desk: &Desk<'_>) -> Result<ExitCode, 
         C::Watch { rollout, how } => {
             let rollout = find(&api, &rollout)?;
             return watch::watch(&api, rollout, &how, desk);
+        }
+        C::Checks { rollout, secret } => {
+            list::checks(&api, &rollout, secret.as_deref(), desk)?;
         }
         C::Approve { rollout, wave, said, only } => {
             acts::approve(&api, &rollout, wave.as_deref(), said, only, desk)?;

@@ -62,6 +62,19 @@ pub(super) fn matches(expr: &Expr<Never>, subject: &Subject<'_>) -> bool {
     }
 }
 
+/// Whether a condition on the state names retired agents.
+pub(super) fn names_retired(expr: &Expr<Never>) -> bool {
+    match expr {
+        Expr::All => false,
+        Expr::Term(term) => {
+            matches!(&term.what, What::State(states) if states.contains(&AgentState::Retired))
+        }
+        Expr::Group(never) => match *never {},
+        Expr::Not(inner) => names_retired(inner),
+        Expr::And(parts) | Expr::Or(parts) => parts.iter().any(names_retired),
+    }
+}
+
 fn holds(what: &What, subject: &Subject<'_>) -> bool {
     match what {
         What::Id(ids) => ids.contains(&subject.id),

@@ -181,6 +181,13 @@ fn whoever_was_never_seen_was_seen_longest_ago() {
 }
 
 #[test]
+fn a_selection_knows_whether_it_names_retired_agents() {
+    assert!(resolved("has web and state in (away, retired)").names_retired());
+    assert!(resolved("state != retired").names_retired());
+    assert!(!resolved("all or state = away").names_retired());
+}
+
+#[test]
 fn an_agent_is_found_by_its_id() {
     let host = Host::new("web-1");
     let text = format!("id in ({})", host.id);

@@ -1,5 +1,7 @@
 //! Agents: lists, one of them whole, labels, retirement, and what they said.
 
+mod selected;
+
 use axum::response::Response;
 use handover_model::api::{
     AgentDetail, AgentState, AgentSummary, LabelsChange, OrderState, Page, PinInfo, ReportInfo,
@@ -27,12 +29,18 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let mut query = call.query();
     let slice = query.slice()?;
     let filter = filter(&mut query)?;
+    let select = query.one("select")?;
     query.done()?;
+    let now = call.now;
     let page = call
         .state
         .store
         .read(move |tx| {
-            agents::list(tx, &filter, slice.after.as_deref(), slice.limit).map_err(listed)
+            let after = slice.after.as_deref();
+            match &select {
+                Some(text) => selected::list(tx, text, &filter, (after, slice.limit), now),
+                None => agents::list(tx, &filter, after, slice.limit).map_err(listed),
+            }
         })
         .await?;
     let items = page.items.into_iter().map(|agent| summary(&agent)).collect::<Vec<_>>();

@@ -35,6 +35,45 @@ async fn agents_are_listed_by_name_page_by_page_and_filtered() {
 }
 
 #[tokio::test]
+async fn agents_are_listed_by_selection() {
+    for site in Site::on_each().await {
+        for number in 0..5 {
+            site.agent_with(&format!("web-{number}"), vec![component("web", "1.0.0", 1)]).await;
+        }
+        let db = site.agent("db-1").await;
+        let path = |selection: &str, rest: &str| {
+            let selection: String =
+                form_urlencoded::byte_serialize(selection.as_bytes()).collect();
+            format!("/api/v1/agents?select={selection}{rest}")
+        };
+        let names = async |selection: &str, rest: &str| {
+            let page = site.admin.get(&path(selection, rest)).await.good();
+            let items = page["items"].as_array().unwrap().clone();
+            items.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names("web < 2.0.0 and name in (web-1, db-1)", "").await, ["web-1"]);
+        assert_eq!(names("not has web", "").await, ["db-1"]);
+        assert_eq!(names("label.site = ost", "&component=web").await.len(), 5);
+        assert_eq!(names("state = retired", "").await, [""; 0]);
+        site.admin.json("POST", &format!("/api/v1/agents/{db}/retire"), &json!({})).await.good();
+        assert_eq!(names("state = retired", "").await, ["db-1"], "it asks for retired ones");
+        assert_eq!(names("all", "").await.len(), 5, "retired ones are left out");
+
+        // A page that ends in the middle goes on where it ended.
+        let first = site.admin.get(&path("not name = web-1", "&limit=2")).await.good();
+        let next = first["next"].as_str().unwrap().replace('/', "%2F");
+        let rest = names("not name = web-1", &format!("&limit=2&after={next}")).await;
+        assert_eq!(rest, ["web-3", "web-4"]);
+
+        let refused = site.admin.get(&path("web == 1.0.0", "")).await;
+        assert_eq!((refused.status, refused.code()), (422, "selection.malformed"));
+        let refused = site.admin.get(&path("group:nobody", "")).await;
+        assert_eq!((refused.status, refused.code()), (422, "selection.malformed"));
+        site.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn labels_change_only_what_they_name_and_only_what_was_looked_at() {
     for site in Site::on_each().await {
         let id = site.agent("web-1").await;

@@ -102,7 +102,49 @@ pub fn list(
     );
     let rows = tx.query(&sql, &conditions.values)?;
     let items = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(page(items, limit, |agent| format!("{}/{}", agent.name, agent.key.0)))
+    Ok(page(items, limit, place))
+}
+
+/// Agents that are looked at in one go.
+const AT_ONCE: u32 = 1000;
+/// How many times that is done for a page.
+const GOES: usize = 5;
+
+/// A page of those agents that also fit what no index knows. It looks at 5,000 agents at most, so
+/// a page may have fewer than `limit`, or none, and still be followed by another.
+///
+/// # Errors
+/// As [`list`].
+pub fn list_fitting(
+    tx: &mut Tx<'_>,
+    filter: &Filter,
+    after: Option<&str>,
+    limit: u32,
+    fits: impl Fn(&Agent) -> bool,
+) -> Result<Page<Agent>, StoreError> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut items = Vec::new();
+    let mut after = after.map(str::to_owned);
+    for _ in 0..GOES {
+        let found = list(tx, filter, after.as_deref(), AT_ONCE)?;
+        for agent in found.items.into_iter().filter(&fits) {
+            let place = place(&agent);
+            items.push(agent);
+            if items.len() >= limit {
+                return Ok(Page { items, next: Some(place) });
+            }
+        }
+        after = found.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(Page { items, next: after })
+}
+
+/// An agent's place in lists.
+fn place(agent: &Agent) -> String {
+    format!("{}/{}", agent.name, agent.key.0)
 }
 
 fn and_component<'a>(

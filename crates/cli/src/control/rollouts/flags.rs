@@ -39,6 +39,8 @@ pub(crate) struct Spec {
     /// A selection that matches every agent is meant.
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    obstacles: Obstacles,
     /// Its name; made of component and version unless said.
     #[arg(long)]
     name: Option<RolloutName>,
@@ -54,6 +56,17 @@ pub(crate) struct Spec {
     /// Why, for people.
     #[arg(long)]
     reason: Option<String>,
+}
+
+/// What is done about what stands in the way.
+#[derive(Debug, clap::Args)]
+struct Obstacles {
+    /// Leave out agents that match and can't get there; else they are a reason to refuse.
+    #[arg(long)]
+    leave_out_unable: bool,
+    /// Take the place of rollouts of the same component that have some of the same agents.
+    #[arg(long)]
+    supersede: bool,
 }
 
 /// In which waves.
@@ -175,6 +188,8 @@ impl Spec {
             ControlError::Answer { act: "make a rollout of the flags".to_owned(), source }
         })?;
         spec.all = self.all;
+        spec.leave_out_unable = self.obstacles.leave_out_unable;
+        spec.supersede = self.obstacles.supersede;
         spec.reason = self.reason;
         if self.live {
             spec.membership = Membership::Live;
@@ -386,10 +401,12 @@ mod tests {
             "--reason=CVE",
             "--name=web-fix",
             "--all",
+            "--supersede",
+            "--leave-out-unable",
         ];
         let spec = said(&[&BARE[..], &flags].concat()).expect("a rollout");
         let file: RolloutSpec = serde_saphyr::from_str(
-            "name: web-fix\ncomponent: web\nto: 1.5.0\nselect: label.x = y\nall: true\n\
+            "name: web-fix\ncomponent: web\nto: 1.5.0\nselect: label.x = y\nall: true\nsupersede: true\nleave_out_unable: true\n\
              membership: live\nreason: CVE\nsite_label: rack\ndeadline: 15m\npriority: 70\n\
              start_at: 2030-01-01T00:00:00Z\nearly_download: true\non_halt: revert_wave\n\
              strategy: { kind: staged, percent: [5, 25, 100], approval: every }\n\

@@ -1,13 +1,15 @@
 //! Lists of rollouts, and of a rollout's members.
 
 use handover_model::ComponentName;
-use handover_model::api::{MemberInfo, MemberOutcome, RolloutInfo, RolloutState};
+use handover_model::api::{
+    CheckInfo, CheckSecret, MemberInfo, MemberOutcome, RolloutInfo, RolloutState,
+};
 
 use super::super::api::Api;
 use super::super::{ControlError, Desk, routes, words};
 use super::view::{grouped, word};
 use super::{find, wave_of};
-use crate::output::table;
+use crate::output::{fields, table};
 use crate::real_world::now;
 
 /// Which rollouts.
@@ -86,6 +88,46 @@ pub(super) fn members(
         let head = ["#", "AGENT", "WAVE", "OUTCOME", "WHEN", ""];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(members.iter().map(|member| member_row(&rollout, member)));
+        table(&rows)
+    });
+    Ok(())
+}
+
+/// Lists external checks, or shows what one of them is answered with.
+pub(super) fn checks(
+    api: &Api,
+    rollout: &str,
+    secret: Option<&str>,
+    desk: &Desk<'_>,
+) -> Result<(), ControlError> {
+    let rollout = find(api, rollout)?;
+    let path = format!("{}/checks", routes::one(routes::ROLLOUTS, rollout.id));
+    if let Some(check) = secret {
+        let path = format!("{}/secret", routes::one(&path, check));
+        let secret: CheckSecret = api.get("ask for the check's key", &path)?;
+        desk.out.result(&secret, |secret| {
+            fields(&[
+                ("check", secret.name.clone()),
+                ("address", secret.url.clone()),
+                ("secret", secret.secret.clone()),
+            ])
+        });
+        return Ok(());
+    }
+    let checks: Vec<CheckInfo> = api.get("look at the checks", &path)?;
+    desk.out.result(&checks, |checks| {
+        let head = ["CHECK", "VERDICT", "ANSWERED", ""];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(checks.iter().map(|check| {
+            let verdict = check.verdict.map_or_else(|| "none yet".to_owned(), |one| word(&one));
+            let old = if check.verdict.is_some() && !check.is_fresh { ", too old" } else { "" };
+            vec![
+                check.spec.name.clone(),
+                format!("{verdict}{old}"),
+                check.answered_at.map_or_else(String::new, |at| words::ago(at, now())),
+                check.reason.clone().unwrap_or_default(),
+            ]
+        }));
         table(&rows)
     });
     Ok(())

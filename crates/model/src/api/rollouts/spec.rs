@@ -9,6 +9,7 @@ use crate::{ComponentName, Millis, RolloutName, Timestamp, Version, Window};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the file")]
 pub struct RolloutSpec {
     /// Its name, unique among rollouts that are not over.
     pub name: RolloutName,

@@ -40,6 +40,8 @@ pub(super) struct Parameter {
 pub(super) enum Kind {
     Text,
     Texts,
+    /// In the language of selections.
+    Selection,
     Number,
     Limit,
     Truth,
@@ -168,6 +170,7 @@ static AGENTS: &[Operation] = &[
             q("version", Kind::Version, "have it at this version; needs `component`"),
             q("name", Kind::Text, "have a name that begins like this"),
             q("retired", Kind::Truth, "retired ones too"),
+            q("select", Kind::Selection, "a selection (docs/selections.md) means them"),
         ]),
     get(
         "/api/v1/agents/{agent}",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use handover_engine::selection::LONGEST;
 use handover_model::AgentName;
 use handover_model::api::{MOST_PER_PAGE, PER_PAGE, Problem};
 use serde_json::{Map, Value, json};
@@ -146,6 +147,7 @@ fn query_parameter(parameter: &Parameter) -> Value {
     let schema = match parameter.kind {
         Kind::Text => text,
         Kind::Texts => json!({ "type": "array", "items": text, "maxItems": 20 }),
+        Kind::Selection => json!({ "type": "string", "maxLength": LONGEST }),
         Kind::Number => json!({ "type": "integer", "minimum": 0, "maximum": 1_000_000_000_i64 }),
         Kind::Limit => json!({
             "type": "integer", "minimum": 1, "maximum": MOST_PER_PAGE, "default": PER_PAGE,
