@@ -42,8 +42,7 @@ async fn agents_are_listed_by_selection() {
         }
         let db = site.agent("db-1").await;
         let path = |selection: &str, rest: &str| {
-            let selection: String =
-                form_urlencoded::byte_serialize(selection.as_bytes()).collect();
+            let selection: String = form_urlencoded::byte_serialize(selection.as_bytes()).collect();
             format!("/api/v1/agents?select={selection}{rest}")
         };
         let names = async |selection: &str, rest: &str| {
