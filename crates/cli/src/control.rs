@@ -60,6 +60,9 @@ pub(crate) enum Command {
     /// Move a fleet to a release, wave by wave: plan, start, watch, approve, stop, take back.
     #[command(subcommand)]
     Rollout(rollouts::RolloutCommand),
+    /// Try out selections of agents.
+    #[command(subcommand)]
+    Selection(select::SelectionCommand),
     /// Save selections of agents under names.
     #[command(subcommand)]
     Group(groups::GroupCommand),
@@ -122,6 +125,7 @@ pub(crate) fn run(command: Command, desk: &Desk<'_>) -> Result<ExitCode, Control
         Command::Context(command) => session::context(command, desk)?,
         Command::Agent(command) => return agents::run(command, desk),
         Command::Rollout(command) => return rollouts::run(command, desk),
+        Command::Selection(command) => select::run(&command, desk)?,
         Command::Group(command) => groups::run(command, desk)?,
         Command::Webhook(command) => webhooks::run(command, desk)?,
         Command::Stop(command) => stop::run(command, desk)?,

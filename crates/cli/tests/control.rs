@@ -8,6 +8,7 @@ mod control {
     pub(super) mod login;
     pub(super) mod orders;
     pub(super) mod releases;
+    pub(super) mod rollouts;
     pub(super) mod server;
     pub(super) mod site;
     pub(super) mod tokens;

@@ -1,10 +1,54 @@
-//! Selections as people type them: checked here first, so that a slip is shown where it is.
+//! Selections as people type them: checked here first, so that a slip is shown where it is; and
+//! `handover selection`, which tries them out.
 
 use handover_engine::selection::{Selection, SelectionError};
 use handover_model::api::{SelectionPreview, SelectionRequest};
 
 use super::api::Api;
-use super::{ControlError, routes};
+use super::{ControlError, Desk, routes};
+use crate::output::fields;
+
+/// What `selection` can do.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum SelectionCommand {
+    /// Show how many agents a selection matches now, and which words of it nobody has.
+    #[command(
+        after_help = "Example: handover selection preview 'label.site = ost and web < 2.0.0'"
+    )]
+    Preview {
+        /// The selection (docs/selections.md).
+        #[arg(value_parser = parse_argument)]
+        selection: Selection,
+    },
+}
+
+/// Runs one.
+pub(super) fn run(command: &SelectionCommand, desk: &Desk<'_>) -> Result<(), ControlError> {
+    let SelectionCommand::Preview { selection } = command;
+    let (_, api) = desk.open()?;
+    let found = preview(&api, selection)?;
+    desk.out.result(&found, describe);
+    for unknown in &found.unknown {
+        crate::output::warn(unknown);
+    }
+    Ok(())
+}
+
+fn describe(found: &SelectionPreview) -> String {
+    let names: Vec<_> = found.first.iter().map(ToString::to_string).collect();
+    let more = usize::try_from(found.matched).is_ok_and(|matched| matched > names.len());
+    let mut pairs = vec![
+        ("selection", found.select.clone()),
+        (
+            "matches",
+            format!("{} of {} agents, {} of them away", found.matched, found.of, found.away),
+        ),
+    ];
+    if !names.is_empty() {
+        pairs.push(("first", format!("{}{}", names.join(", "), if more { ", …" } else { "" })));
+    }
+    fields(&pairs)
+}
 
 /// Reads a selection; what is wrong is pointed at.
 pub(super) fn parse(text: &str) -> Result<Selection, ControlError> {
