@@ -27,9 +27,12 @@ pub enum Permission {
     /// See rollouts, their members, what selections match, and saved groups.
     #[serde(rename = "rollouts:read")]
     RolloutsRead,
-    /// Make, change, approve, pause, resume, revert and abort rollouts; save groups.
+    /// Make, change, pause, resume, revert and abort rollouts; save groups.
     #[serde(rename = "rollouts:write")]
     RolloutsWrite,
+    /// Let a wave begin that waits for a person.
+    #[serde(rename = "rollouts:approve")]
+    RolloutsApprove,
     /// Stop the whole fleet, and let it go on.
     #[serde(rename = "fleet:stop")]
     FleetStop,
@@ -72,7 +75,7 @@ pub struct UnknownPermission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Admin,
         Self::AgentsRead,
         Self::AgentsWrite,
@@ -80,6 +83,7 @@ impl Permission {
         Self::OrdersWrite,
         Self::RolloutsRead,
         Self::RolloutsWrite,
+        Self::RolloutsApprove,
         Self::FleetStop,
         Self::Webhooks,
         Self::TokensRead,
@@ -102,6 +106,7 @@ impl Permission {
             Self::OrdersWrite => "orders:write",
             Self::RolloutsRead => "rollouts:read",
             Self::RolloutsWrite => "rollouts:write",
+            Self::RolloutsApprove => "rollouts:approve",
             Self::FleetStop => "fleet:stop",
             Self::Webhooks => "webhooks",
             Self::TokensRead => "tokens:read",
