@@ -29,12 +29,12 @@ use handover_store::{AgentKey, Store, StoreError};
 use tokio::sync::Notify;
 
 pub(crate) use acts::{ActError, Done, How, act};
-pub(crate) use build::{drawn_of, open};
+pub(crate) use build::drawn_of;
 pub(crate) use decide::{release, words_of};
 pub(crate) use fleet::{Chosen, Fleet, FleetError, Wanted};
 pub(crate) use follow::follow;
 pub(crate) use info::{info_of, summary_of};
-pub(crate) use live::{Drawn, Live, Membership, Windows};
+pub(crate) use live::{Drawn, Live, Membership, Touched};
 pub(crate) use members::{Which, page_of_members};
 pub(crate) use start::baseline;
 pub(crate) use turn::{next_look, turn, wake};
@@ -114,6 +114,11 @@ impl Rollouts {
         let mut found: Vec<_> = all.values().filter_map(|live| live.membership(agent)).collect();
         found.sort_by_key(|one| std::cmp::Reverse((one.spec.priority, one.is_revert())));
         found
+    }
+
+    /// Rollouts that may have brought an agent to another release, and are looked after still.
+    pub(crate) fn touched(&self, agent: AgentKey) -> Vec<Touched> {
+        self.lock().values().filter_map(|live| live.touched(agent)).collect()
     }
 
     /// Looks at one rollout, or changes it.

@@ -163,6 +163,25 @@ pub fn get(tx: &mut Tx<'_>, id: OrderId) -> Result<Option<Order>, StoreError> {
     row.as_ref().map(read).transpose()
 }
 
+/// The last order that moved a component of an agent and was done.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn last_move(
+    tx: &mut Tx<'_>,
+    agent: AgentKey,
+    component: &ComponentName,
+) -> Result<Option<OrderId>, StoreError> {
+    // Documents of ours are written with their tag first.
+    let row = tx.query_opt(
+        "SELECT id FROM orders WHERE agent = $1 AND component = $2 AND state = 'done' \
+         AND (action LIKE '{\"do\":\"update\"%' OR action LIKE '{\"do\":\"rollback\"%') \
+         ORDER BY key DESC LIMIT 1",
+        params![agent.0, component.as_str()],
+    )?;
+    row.map(|row| row.parse(0)).transpose()
+}
+
 /// An agent's open orders, oldest first; at most 1,000.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ use super::index::{Settled, Visit};
 use super::{handout, reports};
 use crate::keys::Ring;
 use crate::problem::Code;
+use crate::rollouts::Touched;
 use crate::{AppState, Problem, news};
 
 /// What came of an exchange.
@@ -71,6 +72,8 @@ struct Exchange {
     now: Timestamp,
     /// Rollouts that may have something for it.
     wishes: Vec<handout::rollouts::Wish>,
+    /// Rollouts that may have brought it to what it runs.
+    touched: Vec<Touched>,
 }
 
 /// Runs one exchange, durably.
@@ -96,6 +99,7 @@ pub(super) async fn run(
         epoch: state.epoch,
         now: state.now().wall,
         wishes: wishes(state, visit).await,
+        touched: state.rollouts.touched(visit.key),
     };
     let outcome = state.store.write(move |tx| exchange.write(tx)).await?;
     state.rollouts.settle(&outcome.said);
@@ -179,7 +183,7 @@ impl Exchange {
             ));
         }
         let stood = self.write_standing(tx, &agent)?;
-        let taken = reports::take(tx, &agent, &self.reports, self.now)?;
+        let taken = reports::take(tx, &agent, &self.reports, &self.touched, self.now)?;
         let mut outcome = Outcome {
             state: if taken.has_left { AgentState::Retired } else { stood },
             acknowledged: taken.acknowledged,

@@ -151,11 +151,6 @@ impl Index {
         self.lock().by_id(id).map(|slot| slot.key)
     }
 
-    /// Whether the agent of that row lives.
-    pub(crate) fn lives(&self, key: AgentKey) -> bool {
-        self.lock().by_key.contains_key(&key)
-    }
-
     /// When the agent was heard last, as far as this replica knows.
     pub(crate) fn last_seen(&self, key: AgentKey) -> Option<Timestamp> {
         let mut inner = self.lock();

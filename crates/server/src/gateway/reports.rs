@@ -11,8 +11,11 @@ use handover_trust::control::state_digest;
 use serde::Deserialize as _;
 use serde_json::json;
 
+mod decay;
+
 use super::exchange::Proved;
 use super::handout::known;
+use crate::rollouts::Touched;
 use crate::{Problem, news};
 
 /// What came of a batch of reports.
@@ -29,6 +32,7 @@ pub(super) fn take(
     tx: &mut Tx<'_>,
     agent: &Agent,
     batch: &[Proved],
+    touched: &[Touched],
     now: Timestamp,
 ) -> Result<Taken, Problem> {
     let mut taken = Taken {
@@ -49,6 +53,9 @@ pub(super) fn take(
                 agents::put_state(tx, agent.key, report.number, &digest, state, report.at)?;
                 taken.state_digest = Some(digest);
                 take_state(tx, agent, state, now)?;
+                for touched in touched {
+                    decay::look(tx, agent, state, touched, now)?;
+                }
             }
             ReportBody::Order(order) => {
                 // What is on no order of its own is not kept: one agent must not fill the disk.

@@ -106,11 +106,14 @@ pub(super) fn event_of(
     (position, attempt): (u32, u32),
     state: OrderState,
     code: Option<&str>,
-    (accepted_at, activate_at): (Option<Timestamp>, Option<Timestamp>),
-    changed_at: Timestamp,
+    times: Times,
 ) -> Option<Event> {
+    let Times { handed_out_at, accepted_at, activate_at, changed_at } = times;
     match standing_of(state, code, accepted_at.is_some()) {
-        Standing::Untaken => None,
+        Standing::Untaken => {
+            let from = exposed_from(handed_out_at?, activate_at);
+            Some(Event::HandedOut { position, attempt, from })
+        }
         Standing::Exposed => {
             let from = exposed_from(accepted_at.unwrap_or(changed_at), activate_at);
             Some(Event::Exposed { position, attempt, from })
@@ -119,6 +122,15 @@ pub(super) fn event_of(
             Some(Event::Ended { position, attempt, outcome, at: changed_at })
         }
     }
+}
+
+/// When what happened to an order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) handed_out_at: Option<Timestamp>,
+    pub(super) accepted_at: Option<Timestamp>,
+    pub(super) activate_at: Option<Timestamp>,
+    pub(super) changed_at: Timestamp,
 }
 
 /// Makes sure that a controller of the rollout is open here; `false` when it has no plan yet, or
@@ -194,10 +206,14 @@ fn snapshot(tx: &mut Tx<'_>, key: RolloutKey) -> Result<(Rollout, Vec<Event>), S
 pub(super) fn events_of(tx: &mut Tx<'_>, key: RolloutKey) -> Result<Vec<Event>, StoreError> {
     let mut events = Vec::new();
     walk_orders(tx, key, |order| {
-        let times = (order.accepted_at, order.activate_at);
+        let times = Times {
+            handed_out_at: order.handed_out_at,
+            accepted_at: order.accepted_at,
+            activate_at: order.activate_at,
+            changed_at: order.ended_at.unwrap_or(order.changed_at),
+        };
         let member = (order.position, order.attempt);
-        let at = order.ended_at.unwrap_or(order.changed_at);
-        events.extend(event_of(member, order.state, order.code.as_deref(), times, at));
+        events.extend(event_of(member, order.state, order.code.as_deref(), times));
     })?;
     let mut after = None;
     loop {

@@ -10,7 +10,7 @@ use handover_store::{AgentKey, StoreError};
 use serde::Deserialize;
 
 use super::Rollouts;
-use super::build::event_of;
+use super::build::{Times, event_of};
 use crate::AppState;
 
 /// How many members that a limit keeps are woken when one under way is through: more than one, in
@@ -23,6 +23,7 @@ struct OfMember {
     position: Option<u32>,
     attempt: Option<u32>,
     code: Option<String>,
+    handed_out_at: Option<Timestamp>,
     accepted_at: Option<Timestamp>,
     activate_at: Option<Timestamp>,
 }
@@ -78,8 +79,13 @@ fn of_order(state: &AppState, name: &str, event: &EventInfo, agent: Option<Agent
     let (Some(id), Ok(said)) = (event.rollout, OfMember::deserialize(&event.data)) else { return };
     let Some((position, attempt)) = said.position.zip(said.attempt) else { return };
     let Some(key) = state.rollouts.key_of(id) else { return };
-    let times = (said.accepted_at, said.activate_at);
-    let told = event_of((position, attempt), order, said.code.as_deref(), times, event.at);
+    let times = Times {
+        handed_out_at: said.handed_out_at,
+        accepted_at: said.accepted_at,
+        activate_at: said.activate_at,
+        changed_at: event.at,
+    };
+    let told = event_of((position, attempt), order, said.code.as_deref(), times);
     let woken = state.rollouts.with(key, |live| {
         if let Some(told) = told {
             live.tell(told);

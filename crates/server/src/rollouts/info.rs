@@ -176,8 +176,8 @@ fn add_standing(row: &Rollout, progress: &Progress, holds: &mut Vec<Hold>) {
 }
 
 fn hold_of(held: &Held, named: &Named) -> Hold {
-    let names = held.positions.iter().filter_map(|position| named.get(position));
-    Hold { agents: names.map(|(_, name)| name.clone()).collect(), ..held.hold.clone() }
+    let agents = held.positions.iter().filter_map(|position| named.get(position));
+    Hold { agents: agents.map(|(_, name)| name.clone()).collect(), ..held.hold.clone() }
 }
 
 async fn named(state: &AppState, drawn: &Drawn, positions: Vec<u32>) -> Result<Named, StoreError> {

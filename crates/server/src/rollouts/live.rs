@@ -74,6 +74,16 @@ pub(crate) struct Membership {
     pub(crate) waited: Option<handover_model::api::HoldCode>,
 }
 
+/// An agent's place in a rollout that may have brought it to another release.
+#[derive(Debug, Clone)]
+pub(crate) struct Touched {
+    pub(crate) rollout: RolloutKey,
+    pub(crate) id: RolloutId,
+    pub(crate) position: u32,
+    pub(crate) spec: Arc<RolloutSpec>,
+    pub(crate) generation: u64,
+}
+
 impl Membership {
     pub(crate) fn is_revert(&self) -> bool {
         match self.kind {
@@ -211,6 +221,20 @@ impl Live {
             return None;
         }
         Some(self.membership_at(position))
+    }
+
+    pub(super) fn touched(&self, agent: AgentKey) -> Option<Touched> {
+        if self.row.kind != RolloutKind::Update || self.row.state == RolloutState::Reverting {
+            return None;
+        }
+        let position = self.drawn.as_ref()?.position(agent)?;
+        (position < self.row.released).then(|| Touched {
+            rollout: self.row.key,
+            id: self.row.id,
+            position,
+            spec: Arc::clone(&self.spec),
+            generation: self.row.generation,
+        })
     }
 
     pub(super) fn membership_at(&self, position: u32) -> Membership {

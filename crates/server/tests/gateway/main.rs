@@ -11,5 +11,6 @@ mod enrolment;
 mod hostile;
 mod orders;
 mod rig;
+mod rollouts;
 mod said;
 mod time;
