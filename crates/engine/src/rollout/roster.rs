@@ -288,3 +288,6 @@ fn hashed(seed: &[u8; 32], what: &[u8]) -> u64 {
 fn count(members: usize) -> u32 {
     u32::try_from(members).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,6 +108,22 @@ impl Walk {
     }
 }
 
+#[test]
+fn windows_that_touch_close_together_and_a_whole_week_never_does() {
+    let night = [window(&[], "22:00", 120, "UTC"), window(&[], "00:00", 60, "UTC")];
+    let schedule = schedule(&night);
+    let closes = schedule.closes_at(at("2026-05-01T23:00:00Z"));
+    assert_eq!(closes, Some(at("2026-05-02T01:00:00Z")));
+    assert_eq!(schedule.closes_at(at("2026-05-01T12:00:00Z")), None, "none is open");
+    let always = self::schedule(&[window(&[], "00:00", 24 * 60, "UTC")]);
+    assert_eq!(always.closes_at(at("2026-05-01T12:00:00Z")), None);
+    assert_eq!(Schedule::default().closes_at(at("2026-05-01T12:00:00Z")), None);
+    // The clocks go back at 03:00: three hours of elapsed time end at 04:00 and not at 05:00.
+    let berlin = self::schedule(&[window(&[], "02:00", 180, "Europe/Berlin")]);
+    let closes = berlin.closes_at(at("2026-10-25T00:30:00Z"));
+    assert_eq!(closes, Some(at("2026-10-25T03:00:00Z")));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

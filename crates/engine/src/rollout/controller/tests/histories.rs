@@ -60,7 +60,7 @@ fn picture(controller: &Controller) -> (String, Vec<MemberOutcome>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn the_order_and_number_of_events_changes_nothing(
