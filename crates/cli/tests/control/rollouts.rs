@@ -79,8 +79,8 @@ fn what_can_not_be_rolled_out_is_refused_with_the_way_out_and_nothing_is_made() 
     assert_eq!(ended.code, 2);
     assert!(ended.err.contains("label.site == ost\n"), "{}", ended.err);
     let percent = ["--select", "label.site = ost", "--percent", "50,20,100"];
-    let told = desk.refused(3, &create(&percent));
-    assert!(told.contains("rollout.percent"), "{told}");
+    let told = desk.refused(2, &create(&percent));
+    assert!(told.contains("strategy.percent: "), "{told}");
     desk.refused(5, &["rollout", "show", "web"]);
     assert_eq!(desk.json(&["rollout", "list"]), json!([]));
 }

@@ -4,12 +4,15 @@ use std::io::Read as _;
 
 use camino::Utf8Path;
 use handover_client::call::Method;
+use handover_engine::rollout::check::check_spec;
 use handover_model::api::{RolloutInfo, RolloutSpec};
 use serde::Serialize;
 
 use super::super::api::Api;
 use super::super::{ControlError, Desk, give, routes, select};
 use super::diff::{Difference, between, canonical, lines};
+use crate::output::Chain;
+use crate::real_world::now;
 
 /// The most bytes of a file.
 const LARGEST: u64 = 1024 * 1024;
@@ -54,7 +57,20 @@ fn parse(file: &Utf8Path, text: &str) -> Result<RolloutSpec, ControlError> {
     let spec = serde_saphyr::from_str(text).map_err(|error| ControlError::Usage {
         what: format!("{file} is not a rollout: {error}; `handover rollout schema` has the form"),
     })?;
-    canonical(spec)
+    checked(canonical(spec)?)
+}
+
+/// A rollout that can work at all; the server checks it against the fleet as well.
+pub(super) fn checked(spec: RolloutSpec) -> Result<RolloutSpec, ControlError> {
+    match check_spec(&spec, now(), jiff::tz::db()) {
+        Ok(()) => Ok(spec),
+        Err(error) => {
+            let said = Chain(&error).to_string();
+            let named = said.starts_with(error.field());
+            let what = if named { said } else { format!("{}: {said}", error.field()) };
+            Err(ControlError::Usage { what })
+        }
+    }
 }
 
 fn text_of(file: &Utf8Path) -> std::io::Result<String> {
@@ -217,6 +233,8 @@ mod tests {
         assert!(told.contains("percent") && told.contains("rollout schema"), "{told}");
         let told = says(&bare.replace("all", "label.site == ost"));
         assert!(told.contains("column 12") && told.contains('^'), "{told}");
+        let told = says(&format!("{bare}strategy: {{ kind: staged, percent: [50, 20, 100] }}\n"));
+        assert!(told.starts_with("strategy.percent: ") && told.contains("ascending"), "{told}");
         let told = says("name: a\n");
         assert!(told.contains("component"), "{told}");
         let absent = read(Utf8Path::new("/nowhere/a.yaml")).expect_err("no file");

@@ -197,7 +197,7 @@ impl Spec {
         self.waves.put_in(&mut spec);
         self.gate.put_in(&mut spec);
         self.pace.put_in(&mut spec);
-        Ok(spec)
+        apply::checked(spec)
     }
 }
 
