@@ -153,6 +153,13 @@ async fn of_rollout(
     what: &str,
     event: &EventInfo,
 ) -> Result<(), StoreError> {
+    if matches!(what, "done" | "aborted" | "superseded") {
+        // It may have taken another one's hosts back.
+        state.rollouts.each(|live| {
+            live.is_stirred |= live.row.state == RolloutState::Reverting;
+        });
+        state.rollouts.ring();
+    }
     let said = OfRollout::deserialize(&event.data).unwrap_or_default();
     let known = state.rollouts.key_of(id);
     let held = known.and_then(|key| state.rollouts.with(key, |live| live.row.generation));

@@ -340,3 +340,114 @@ async fn an_order_that_came_to_nothing_for_a_passing_reason_is_made_again_after_
         until(&site, id, |row| row.state == RolloutState::Done).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_that_is_committed_holds_everything_back_before_anybody_hears_of_it() {
+    for site in Site::on_both().await {
+        let mut hosts = fleet(&site, 3).await;
+        let id = roll_out(&site, json!({ "strategy": { "kind": "immediate" } })).await;
+        until(&site, id, |row| row.released == 3).await;
+        let first = hosts[0].ordered(&site).await;
+        // As another replica would write it, whose event is not numbered yet.
+        let now = site.now();
+        let paused = site.running().state().store.write(move |tx| -> Result<_, StoreError> {
+            let mut row = rollouts::get(tx, id)?.expect("the rollout is there");
+            row.state = RolloutState::Paused;
+            rollouts::save(tx, &row, now)
+        });
+        paused.await.unwrap();
+        for host in &mut hosts[1..] {
+            site.clock.advance(Duration::from_secs(11));
+            assert!(host.look(&site).await.is_none(), "the pause is in the row");
+        }
+        hosts[0].succeeds(&site, &first).await;
+        assert_eq!(site.stored_order(first.id).await.state, OrderState::Done);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_halt_that_takes_back_brings_hosts_to_what_they_ran_before() {
+    for site in Site::on_both().await {
+        let mut hosts = fleet(&site, 4).await;
+        let id = roll_out(
+            &site,
+            json!({
+                "strategy": { "kind": "staged", "percent": [50, 100] },
+                "on_halt": "revert_rollout",
+                "gate": { "failures_at_most": 0 },
+            }),
+        )
+        .await;
+        until(&site, id, |row| row.released == 2).await;
+        let mut good = None;
+        for number in 0..4 {
+            let Some(order) = hosts[number].look(&site).await else { continue };
+            if good.is_none() {
+                hosts[number].succeeds(&site, &order).await;
+                good = Some(number);
+            } else {
+                hosts[number].says(&site, &order, OrderStage::Accepted).await;
+                hosts[number].says(&site, &order, OrderStage::Reverted).await;
+            }
+        }
+        let good = good.expect("two of four had their orders");
+        let row = until(&site, id, |row| row.reverted_by.is_some()).await;
+        assert_eq!(row.state, RolloutState::Reverting);
+        let revert = row.reverted_by.unwrap();
+        let back = hosts[good].ordered(&site).await;
+        let to = Some("1.0.0".parse().unwrap());
+        let component = "web".parse().unwrap();
+        assert_eq!(back.action, handover_model::wire::Action::Rollback { component, to });
+        hosts[good].says(&site, &back, OrderStage::Accepted).await;
+        let done = handover_model::wire::OrderReport {
+            release: Some(crate::said::release("1.0.0")),
+            ..on(&back, OrderStage::Done)
+        };
+        let done = hosts[good].agent.order_report(&site, done);
+        let host = &mut hosts[good];
+        host.agent.sync(&mut host.client, vec![done]).await;
+        host.shows(&site, "1.0.0").await;
+        until(&site, revert, |row| row.state == RolloutState::Done).await;
+        let row = until(&site, id, |row| row.state == RolloutState::Reverted).await;
+        assert!(row.ended_at.is_some());
+        let members = stored(&site, revert).await.members;
+        assert_eq!(members, 1, "only what runs the release is taken back");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_replica_takes_a_rollout_over_and_nobody_gets_an_order_twice() {
+    let Some(postgres) = handover_testkit::Postgres::shared() else { return };
+    let url = postgres.fresh_database();
+    let mut site = Site::start_with(|config| config.database = Some(url)).await;
+    let mut hosts = fleet(&site, 8).await;
+    let other = site.replica().await;
+    let id =
+        roll_out(&site, json!({ "strategy": { "kind": "staged", "percent": [50, 100] } })).await;
+    until(&site, id, |row| row.released == 4).await;
+    // Half of the fleet talks to the other replica.
+    for host in &mut hosts[4..] {
+        host.client = other.connect().await;
+    }
+    let mut touched = 0;
+    let some = tokio::time::timeout(PATIENCE, async {
+        while touched < 2 {
+            for host in &mut hosts {
+                if let Some(order) = host.look(&site).await {
+                    host.succeeds(&site, &order).await;
+                    touched += 1;
+                    break;
+                }
+            }
+        }
+    });
+    some.await.expect("some of the first wave have their orders");
+    site.down().await;
+    for host in &mut hosts[..4] {
+        host.client = other.connect().await;
+    }
+    site.clock.advance(Duration::from_secs(21));
+    touched += play(&other, &mut hosts, id, |_| false, |row| row.state == RolloutState::Done).await;
+    assert_eq!(touched, 8);
+    assert_eq!(stored(&other, id).await.counts.done, 8);
+}
