@@ -21,9 +21,13 @@ mod pins;
 mod piped;
 mod place;
 mod releases;
+mod rollouts;
+mod selections;
 mod stop;
 mod tokens;
 mod webhooks;
+
+pub(crate) use place::{component_in, host_state};
 
 use handover_model::AgentId;
 use http::Method;
@@ -59,7 +63,7 @@ pub(crate) fn mount(routes: Routes) -> Routes {
         .mount(get.clone(), "/api/v1/audit/checkpoints", audit::checkpoints)
         .mount(get, "/api/v1/events", events::stream);
     let stage = "/api/v1/repository/staging/{*path}";
-    mount_around(mount_agents(routes)).mount_with(
+    mount_rollouts(mount_around(mount_agents(routes))).mount_with(
         Bounds::Upload,
         Method::PUT,
         stage,
@@ -80,6 +84,24 @@ fn mount_around(routes: Routes) -> Routes {
         .mount(get, "/api/v1/webhooks", webhooks::list)
         .mount(post, "/api/v1/webhooks", webhooks::create)
         .mount(Method::DELETE, "/api/v1/webhooks/{webhook}", webhooks::remove)
+}
+
+fn mount_rollouts(routes: Routes) -> Routes {
+    let (get, post) = (Method::GET, Method::POST);
+    routes
+        .mount(get.clone(), "/api/v1/rollouts", rollouts::list)
+        .mount_with(Bounds::Patient, post.clone(), "/api/v1/rollouts", rollouts::create)
+        .mount_with(Bounds::Patient, post.clone(), "/api/v1/rollouts/preview", rollouts::preview)
+        .mount(get.clone(), "/api/v1/rollouts/{rollout}", rollouts::show)
+        .mount(Method::PUT, "/api/v1/rollouts/{rollout}", rollouts::change)
+        .mount(get, "/api/v1/rollouts/{rollout}/members", rollouts::members)
+        .mount(post.clone(), "/api/v1/rollouts/{rollout}/approve", rollouts::approve)
+        .mount(post.clone(), "/api/v1/rollouts/{rollout}/pause", rollouts::pause)
+        .mount(post.clone(), "/api/v1/rollouts/{rollout}/resume", rollouts::resume)
+        .mount(post.clone(), "/api/v1/rollouts/{rollout}/abort", rollouts::abort)
+        .mount(post.clone(), "/api/v1/rollouts/{rollout}/revert", rollouts::revert)
+        .mount(post.clone(), "/api/v1/rollouts/{rollout}/leave-out", rollouts::leave_out)
+        .mount(post, "/api/v1/selections/preview", selections::preview)
 }
 
 fn mount_agents(routes: Routes) -> Routes {

@@ -17,19 +17,19 @@ mod live;
 mod members;
 mod start;
 mod turn;
+mod vet;
 mod waits;
 mod write;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use handover_model::{RolloutId, Timestamp};
+use handover_model::{ComponentName, RolloutId, RolloutName, Timestamp};
 use handover_store::rollouts::{self, Rollout, RolloutKey};
 use handover_store::{AgentKey, Store, StoreError};
 use tokio::sync::Notify;
 
-pub(crate) use acts::{ActError, Done, How, act};
-pub(crate) use build::drawn_of;
+pub(crate) use acts::{ActError, How, act};
 pub(crate) use decide::{release, words_of};
 pub(crate) use fleet::{Chosen, Fleet, FleetError, Wanted};
 pub(crate) use follow::follow;
@@ -38,8 +38,9 @@ pub(crate) use live::{Drawn, Live, Membership, Touched};
 pub(crate) use members::{Which, page_of_members};
 pub(crate) use start::baseline;
 pub(crate) use turn::{next_look, turn, wake};
+pub(crate) use vet::{Vetted, vet};
 pub(crate) use waits::Waiting;
-pub(crate) use write::{Cancel, as_text, event, made};
+pub(crate) use write::{Cancel, event, made};
 
 /// Every rollout that is not over, or whose release is still watched.
 #[derive(Debug, Default)]
@@ -129,6 +130,16 @@ impl Rollouts {
     /// The row of a live rollout.
     pub(crate) fn key_of(&self, id: RolloutId) -> Option<RolloutKey> {
         self.lock().values().find(|live| live.row.id == id).map(|live| live.row.key)
+    }
+
+    /// The members of the rollouts of a component that are not over, but of the one of that name.
+    pub(crate) fn rosters_of(&self, component: &ComponentName, but: &RolloutName) -> Vec<Drawn> {
+        let all = self.lock();
+        let others = all.values().filter(|live| {
+            let row = &live.row;
+            !row.state.is_over() && row.spec.component == *component && row.name != *but
+        });
+        others.filter_map(|live| live.drawn.clone()).collect()
     }
 
     /// The rows of all that are live.

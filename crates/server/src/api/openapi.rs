@@ -3,6 +3,7 @@
 
 mod around;
 mod operations;
+mod rollouts;
 mod write;
 
 use axum::response::Response;

@@ -6,7 +6,7 @@ use handover_model::wire::{Action, ComponentState, Expect, HostState, Report, Re
 use handover_model::{ComponentName, Millis, OrderId, Timestamp};
 use handover_store::agents::Agent;
 use handover_store::orders::{self, NewOrder, Order};
-use handover_store::{AgentKey, Tx, pins, reports};
+use handover_store::{AgentKey, StoreError, Tx, pins, reports};
 use serde::Deserialize as _;
 
 use super::call::bad_field;
@@ -232,7 +232,7 @@ fn check_quarantined(
 pub(crate) fn host_state(
     tx: &mut Tx<'_>,
     agent: AgentKey,
-) -> Result<Option<(HostState, Timestamp)>, Problem> {
+) -> Result<Option<(HostState, Timestamp)>, StoreError> {
     let Some(stored) = reports::newest_state(tx, agent)? else { return Ok(None) };
     Ok(report_of(&stored).and_then(|report| match report.body {
         ReportBody::State(state) => Some((*state, report.at)),

@@ -17,7 +17,7 @@ use super::turn::{reverting, taken_back};
 use super::write::{Cancel, Written};
 
 /// Who acts, and what is told of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct How {
     /// What the audit trail calls it: `rollout.pause`.
     pub(crate) what: &'static str,
@@ -51,6 +51,16 @@ pub(crate) enum ActError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl ActError {
+    /// Whether it does not fit how the rollout stands.
+    pub(crate) fn is_refused(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Store(_) => false,
+        }
+    }
 }
 
 /// Acts. `drawn` is plan and roster as memory has them; they are read anew where they are not the

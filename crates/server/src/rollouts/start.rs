@@ -15,6 +15,7 @@ use handover_store::{AgentKey, Store, StoreError};
 use super::build;
 use super::fleet::{Chosen, Fleet, FleetError, Wanted};
 use super::live::{Brain, Drawn};
+use super::vet::vet;
 use super::{Live, RolloutKey};
 use crate::AppState;
 
@@ -72,7 +73,12 @@ async fn members_of(
     now: Timestamp,
 ) -> Result<Vec<Chosen>, FleetError> {
     let wanted = Wanted::of(&state.store, spec).await?;
-    Ok(Fleet::choose(&state.store, &wanted, Some(spec), now).await?.chosen)
+    let chosen = Fleet::choose(&state.store, &wanted, Some(spec), now).await?.chosen;
+    let mut members = vet(state, spec, chosen, now).await?.members;
+    // A rollout that was made before and goes on keeps its members.
+    let others = state.rollouts.rosters_of(&spec.component, &spec.name);
+    members.retain(|one| !others.iter().any(|drawn| drawn.position(one.key).is_some()));
+    Ok(members)
 }
 
 /// Members of a rollout that run what it brought, or may.

@@ -33,6 +33,20 @@ pub(crate) struct Cancel {
     pub(crate) words: String,
 }
 
+impl Cancel {
+    /// Until the rollout goes on: the orders are made again then.
+    pub(crate) fn for_a_pause() -> Self {
+        let words = "the rollout was paused before the host began; it comes again";
+        Self { code: handover_engine::rollout::outcome::PAUSED, words: words.to_owned() }
+    }
+
+    /// For good.
+    pub(crate) fn for_good() -> Self {
+        let words = "the rollout was aborted before the host began";
+        Self { code: "rollout.aborted", words: words.to_owned() }
+    }
+}
+
 impl Written {
     /// What a decision makes of a row; `None`: nothing is to be written.
     pub(crate) fn of(

@@ -9,6 +9,7 @@ use handover_model::api::{
 };
 
 use super::around::AROUND;
+use super::rollouts::ROLLOUTS;
 use super::write::{Schema, of};
 
 /// One operation.
@@ -123,8 +124,8 @@ impl Operation {
     }
 }
 
-const AFTER: Parameter = q("after", Kind::Text, "`next` of the page before");
-const LIMIT: Parameter = q("limit", Kind::Limit, "how many items a page may have");
+pub(super) const AFTER: Parameter = q("after", Kind::Text, "`next` of the page before");
+pub(super) const LIMIT: Parameter = q("limit", Kind::Limit, "how many items a page may have");
 const SLICE: &[Parameter] = &[AFTER, LIMIT];
 const AGENT_STATES: &[&str] = &["present", "away", "cloned", "retired"];
 const ORDER_STATES: &[&str] = &[
@@ -406,5 +407,5 @@ static RELEASES: &[Operation] = &[
 
 /// Every operation of the server but the agents' own.
 pub(crate) fn operations() -> impl Iterator<Item = &'static Operation> {
-    [OPEN, AGENTS, ORDERS, RELEASES, AROUND].into_iter().flatten()
+    [OPEN, AGENTS, ORDERS, ROLLOUTS, RELEASES, AROUND].into_iter().flatten()
 }

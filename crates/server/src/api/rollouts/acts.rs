@@ -1,189 +1,270 @@
-//! What people do to rollouts: each act one transaction, with its audit row and its events.
+//! What people do to a rollout: each act is one transaction with its audit row, decided on the row
+//! as it is there.
 
 use axum::response::Response;
+use handover_engine::rollout::check::check_change;
 use handover_engine::rollout::controller::Act;
-use handover_engine::rollout::outcome::PAUSED;
-use handover_model::api::{ActRequest, ApproveRequest, LeaveOutRequest, RevertRequest};
-use handover_model::{Digest, RolloutId};
-use handover_store::Tx;
-use handover_store::rollouts::Rollout;
+use handover_model::api::{
+    ActRequest, ApproveRequest, LeaveOutRequest, RevertRequest, RolloutSpec,
+};
+use handover_model::{Digest, RolloutId, RolloutName};
+use handover_store::rollouts::{self, Rollout};
+use handover_store::{Tx, audit, events};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::body::{Body, OrNothing};
 use super::super::call::{AgentRef, Call, Segments, bad_field, check_generation, check_words};
 use super::super::{answer, once};
-use super::RolloutRef;
-use super::create::Made;
-use crate::Problem;
+use super::{RolloutRef, create, find};
 use crate::problem::Code;
-use crate::rollouts::{ActError, Cancel, Drawn, How};
+use crate::rollouts::{ActError, Cancel, How, act, event, info_of};
+use crate::{AppState, Problem};
 
 /// `POST /rollouts/{rollout}/approve`.
-pub(in crate::api) async fn approve(
+pub(crate) async fn approve(
     call: Call,
     Segments([rollout]): Segments<1>,
     OrNothing { value, digest }: OrNothing<ApproveRequest>,
 ) -> Result<Response, Problem> {
-    check_words("reason", value.reason.as_deref(), 500)?;
+    let ApproveRequest { wave, reason } = value;
+    check_words("reason", reason.as_deref(), 500)?;
     let by = call.principal.who();
-    let act = Act::Approve { wave: value.wave, by, reason: value.reason.clone() };
-    let how = how(&call, "rollout.approve", value.reason, json!({ "wave": value.wave }));
-    run(call, &rollout, digest, how, move |_tx, _row, _drawn| Ok(act.clone())).await
+    let how = how(&call, "rollout.approve", reason.clone(), None);
+    steer(call, &rollout, digest, Act::Approve { wave, by, reason }, how).await
 }
 
 /// `POST /rollouts/{rollout}/pause`.
-pub(in crate::api) async fn pause(
+pub(crate) async fn pause(
     call: Call,
     Segments([rollout]): Segments<1>,
     OrNothing { value, digest }: OrNothing<ActRequest>,
 ) -> Result<Response, Problem> {
-    check_words("reason", value.reason.as_deref(), 500)?;
+    let ActRequest { reason, cancel } = value;
+    check_words("reason", reason.as_deref(), 500)?;
     let by = call.principal.who();
-    let act = Act::Pause { by, reason: value.reason.clone() };
-    let mut how = how(&call, "rollout.pause", value.reason, Value::Null);
-    // A host that gives it back gets it again when the rollout goes on.
-    how.cancel = value.cancel.then(|| cancel(PAUSED, "the rollout was paused"));
-    run(call, &rollout, digest, how, move |_tx, _row, _drawn| Ok(act.clone())).await
+    let how = how(&call, "rollout.pause", reason.clone(), cancel.then(Cancel::for_a_pause));
+    steer(call, &rollout, digest, Act::Pause { by, reason }, how).await
 }
 
 /// `POST /rollouts/{rollout}/resume`.
-pub(in crate::api) async fn resume(
+pub(crate) async fn resume(
     call: Call,
     Segments([rollout]): Segments<1>,
     OrNothing { value, digest }: OrNothing<ActRequest>,
 ) -> Result<Response, Problem> {
-    check_words("reason", value.reason.as_deref(), 500)?;
+    let ActRequest { reason, cancel } = value;
+    check_words("reason", reason.as_deref(), 500)?;
+    if cancel {
+        return Err(bad_field("cancel", "a rollout that goes on cancels nothing"));
+    }
     let by = call.principal.who();
-    let act = Act::Resume { by, reason: value.reason.clone() };
-    let how = how(&call, "rollout.resume", value.reason, Value::Null);
-    run(call, &rollout, digest, how, move |_tx, _row, _drawn| Ok(act.clone())).await
+    let how = how(&call, "rollout.resume", reason.clone(), None);
+    steer(call, &rollout, digest, Act::Resume { by, reason }, how).await
 }
 
 /// `POST /rollouts/{rollout}/abort`.
-pub(in crate::api) async fn abort(
+pub(crate) async fn abort(
     call: Call,
     Segments([rollout]): Segments<1>,
     OrNothing { value, digest }: OrNothing<ActRequest>,
 ) -> Result<Response, Problem> {
-    check_words("reason", value.reason.as_deref(), 500)?;
-    let act = Act::Abort { by: call.principal.who() };
-    let mut how = how(&call, "rollout.abort", value.reason, Value::Null);
-    how.cancel = value.cancel.then(|| cancel("rollout.aborted", "the rollout was aborted"));
-    run(call, &rollout, digest, how, move |_tx, _row, _drawn| Ok(act.clone())).await
-}
-
-/// `POST /rollouts/{rollout}/leave-out`.
-pub(in crate::api) async fn leave_out(
-    call: Call,
-    Segments([rollout]): Segments<1>,
-    Body { value, digest }: Body<LeaveOutRequest>,
-) -> Result<Response, Problem> {
-    check_words("reason", Some(&value.reason), 500)?;
-    if value.reason.trim().is_empty() {
-        return Err(bad_field("reason", "say why: it stands in the audit trail"));
-    }
-    if !(1..=1_000).contains(&value.agents.len()) {
-        return Err(bad_field("agents", "name 1 to 1,000 agents"));
-    }
-    let agents =
-        value.agents.iter().map(|agent| AgentRef::parse(agent)).collect::<Result<Vec<_>, _>>()?;
+    let ActRequest { reason, cancel } = value;
+    check_words("reason", reason.as_deref(), 500)?;
     let by = call.principal.who();
-    let more = json!({ "agents": value.agents });
-    let how = how(&call, "rollout.leave_out", Some(value.reason), more);
-    run(call, &rollout, digest, how, move |tx, row, drawn| {
-        let mut positions = Vec::with_capacity(agents.len());
-        for agent in &agents {
-            let found = agent.find(tx)?;
-            let position = drawn.and_then(|drawn| drawn.position(found.key));
-            positions.push(position.ok_or_else(|| {
-                let detail = format!("{} is no member of rollout {}", found.name, row.name);
-                Problem::new(Code::RolloutNoMember, detail).field("body.agents", "not a member")
-            })?);
-        }
-        positions.sort_unstable();
-        positions.dedup();
-        Ok(Act::LeaveOut { positions, by: by.clone() })
-    })
-    .await
+    let how = how(&call, "rollout.abort", reason, cancel.then(Cancel::for_good));
+    steer(call, &rollout, digest, Act::Abort { by }, how).await
 }
 
-/// `POST /rollouts/{rollout}/revert`.
-pub(in crate::api) async fn revert(
-    call: Call,
-    Segments([rollout]): Segments<1>,
-    OrNothing { value, digest }: OrNothing<RevertRequest>,
-) -> Result<Response, Problem> {
-    check_words("reason", value.reason.as_deref(), 500)?;
-    let act = Act::Revert { wave: value.wave, by: call.principal.who() };
-    let more = json!({ "wave": value.wave });
-    let mut how = how(&call, "rollout.revert", value.reason.clone(), more);
-    how.revert = Some((call.state.mint(RolloutId::mint), value));
-    run(call, &rollout, digest, how, move |_tx, _row, _drawn| Ok(act.clone())).await
+fn how(call: &Call, what: &'static str, reason: Option<String>, cancel: Option<Cancel>) -> How {
+    How { what, who: call.principal.who(), reason, cancel, ..How::default() }
 }
 
-fn how(call: &Call, what: &'static str, reason: Option<String>, more: Value) -> How {
-    let who = call.principal.who();
-    How { what, who, reason, cancel: None, more, revert: None, superseded_by: None }
-}
-
-fn cancel(code: &'static str, words: &str) -> Cancel {
-    Cancel { code, words: words.to_owned() }
-}
-
-/// Finds, acts, and shows what came of it: the revert, where one was made, else the rollout.
-async fn run<F>(
+async fn steer(
     call: Call,
     rollout: &str,
     digest: Digest,
+    what: Act,
     how: How,
-    act_of: F,
-) -> Result<Response, Problem>
-where
-    F: Fn(&mut Tx<'_>, &Rollout, Option<&Drawn>) -> Result<Act, Problem> + Send + 'static,
-{
+) -> Result<Response, Problem> {
     call.query().done()?;
-    let wanted = RolloutRef::parse(rollout)?;
+    if let Some(again) = again(&call, digest).await? {
+        return Ok(again);
+    }
+    let row = find(&call, rollout).await?;
     let (seen, now) = (call.if_match()?, call.now);
-    let is_revert = how.revert.is_some();
-    let status = if is_revert { StatusCode::CREATED } else { StatusCode::OK };
-    let before = wanted.clone();
-    let row = call.state.store.read(move |tx| before.find(tx)).await?;
     let drawn = call.state.rollouts.with(row.key, |live| live.drawn.clone()).flatten();
-    let drawn = match drawn {
-        Some(drawn) => Some(drawn),
-        None => crate::rollouts::drawn_of(&call.state.store, &row).await?,
-    };
-    let done = once::act(&call, digest, status, move |tx| {
-        let row = wanted.find(tx)?;
-        check_generation(seen, row.generation, row.name.as_str())?;
-        let act = act_of(tx, &row, drawn.as_ref())?;
-        let done = crate::rollouts::act(tx, row.key, drawn.as_ref(), &act, &how, now);
-        let done = done.map_err(refused)?;
-        Ok(match done.revert {
-            Some(revert) => Made { id: revert, others: vec![row.id] },
-            None => Made { id: row.id, others: Vec::new() },
-        })
+    let done = once::act(&call, digest, StatusCode::OK, move |tx| -> Result<RolloutId, Problem> {
+        check_unchanged(tx, &row, seen)?;
+        let done = act(tx, row.key, drawn.as_ref(), &what, &how, now);
+        done.map(|done| done.row.id).map_err(|error| refused(&row.name, error))
     })
     .await?;
-    let made: Made = serde_json::from_str(&done.body).map_err(|error| Problem::internal(&error))?;
-    for other in made.others {
-        call.state.rollouts.follow_row(&call.state.store, other).await?;
-    }
-    let info = super::stands(&call.state, made.id).await?;
-    if is_revert {
-        let body = serde_json::to_string(&info).map_err(|error| Problem::internal(&error))?;
-        return Ok(answer::text(StatusCode::CREATED, body));
-    }
-    answer::tagged(&info, info.generation)
+    shown(&call.state, &done).await
 }
 
-/// Why an act has no effect, for the one who asked.
-pub(super) fn refused(error: ActError) -> Problem {
+/// What is kept of an act, for those who repeat the request, is the rollout's id: they are shown
+/// the rollout as it is by then.
+pub(super) async fn again(call: &Call, digest: Digest) -> Result<Option<Response>, Problem> {
+    match once::before(call, digest).await? {
+        Some(done) => shown(&call.state, &done).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The rollout that an act was about, as it is now, once memory has followed.
+pub(super) async fn shown(state: &AppState, done: &once::Done) -> Result<Response, Problem> {
+    let id: RolloutId =
+        serde_json::from_str(&done.body).map_err(|error| Problem::internal(&error))?;
+    state.rollouts.follow_row(&state.store, id).await?;
+    let row = state.store.read(move |tx| RolloutRef::Id(id).find(tx)).await?;
+    let info = info_of(state, row).await?;
+    let body = serde_json::to_string(&info).map_err(|error| Problem::internal(&error))?;
+    Ok(answer::text(done.status, body))
+}
+
+fn check_unchanged(tx: &mut Tx<'_>, row: &Rollout, seen: Option<u64>) -> Result<(), Problem> {
+    let Some(standing) = rollouts::standing(tx, row.key)? else { return Ok(()) };
+    check_generation(seen, standing.generation, row.name.as_str())
+}
+
+/// Why an act had no effect, with its code.
+pub(super) fn refused(name: &RolloutName, error: ActError) -> Problem {
     match error {
         ActError::Store(error) => error.into(),
-        ActError::Refused(refused) => {
-            Problem::new(Code::of_rollout(refused.code()), refused.to_string())
+        ActError::Refused(error) => {
+            let code = Code::ALL.iter().copied().find(|code| code.as_str() == error.code());
+            Problem::new(code.unwrap_or(Code::RolloutState), format!("rollout {name}: {error}"))
         }
     }
+}
+
+/// `POST /rollouts/{rollout}/revert`.
+pub(crate) async fn revert(
+    call: Call,
+    Segments([rollout]): Segments<1>,
+    OrNothing { value: request, digest }: OrNothing<RevertRequest>,
+) -> Result<Response, Problem> {
+    call.query().done()?;
+    check_words("reason", request.reason.as_deref(), 500)?;
+    if let Some(again) = again(&call, digest).await? {
+        return Ok(again);
+    }
+    if let Some(gate) = &request.gate {
+        let gated = RolloutSpec { gate: gate.clone(), ..find(&call, &rollout).await?.spec };
+        create::check(&gated, call.now)?;
+    }
+    let row = find(&call, &rollout).await?;
+    let (seen, now) = (call.if_match()?, call.now);
+    let id = call.state.mint(RolloutId::mint);
+    let what = Act::Revert { wave: request.wave, by: call.principal.who() };
+    let how = How {
+        more: json!({ "wave": request.wave }),
+        revert: Some((id, request.clone())),
+        ..how(&call, "rollout.revert", request.reason.clone(), None)
+    };
+    let parent = row.id;
+    let done =
+        once::act(&call, digest, StatusCode::CREATED, move |tx| -> Result<RolloutId, Problem> {
+            check_unchanged(tx, &row, seen)?;
+            let done = act(tx, row.key, None, &what, &how, now);
+            let done = done.map_err(|error| refused(&row.name, error))?;
+            done.revert.ok_or_else(|| {
+                let detail = "the rollout that takes the hosts back was not made; try again";
+                Problem::new(Code::Internal, detail)
+            })
+        })
+        .await?;
+    call.state.rollouts.follow_row(&call.state.store, parent).await?;
+    shown(&call.state, &done).await
+}
+
+/// `POST /rollouts/{rollout}/leave-out`.
+pub(crate) async fn leave_out(
+    call: Call,
+    Segments([rollout]): Segments<1>,
+    Body { value: request, digest }: Body<LeaveOutRequest>,
+) -> Result<Response, Problem> {
+    check_words("reason", Some(&request.reason), 500)?;
+    if request.reason.trim().is_empty() {
+        return Err(bad_field("reason", "say why: it goes into the audit trail"));
+    }
+    if !(1..=1000).contains(&request.agents.len()) {
+        return Err(bad_field("agents", "name 1 to 1000"));
+    }
+    let refs = request.agents.iter().map(|text| AgentRef::parse(text));
+    let refs = refs.collect::<Result<Vec<_>, _>>()?;
+    let row = find(&call, &rollout).await?;
+    let agents = call
+        .state
+        .store
+        .read(move |tx| refs.iter().map(|one| one.find(tx)).collect::<Result<Vec<_>, _>>())
+        .await?;
+    call.state.rollouts.follow_row(&call.state.store, row.id).await?;
+    let drawn = call.state.rollouts.with(row.key, |live| live.drawn.clone()).flatten();
+    let mut positions = Vec::with_capacity(agents.len());
+    for agent in &agents {
+        let position = drawn.as_ref().and_then(|drawn| drawn.position(agent.key));
+        positions.push(position.ok_or_else(|| {
+            let detail = format!("{} is no member of rollout {}", agent.name, row.name);
+            Problem::new(Code::RolloutNoMember, detail).field("body.agents", "no member")
+        })?);
+    }
+    let by = call.principal.who();
+    let how = How {
+        more: json!({ "agents": agents.iter().map(|agent| agent.id).collect::<Vec<_>>() }),
+        ..how(&call, "rollout.leave-out", Some(request.reason.clone()), None)
+    };
+    steer(call, &rollout, digest, Act::LeaveOut { positions, by }, how).await
+}
+
+/// `PUT /rollouts/{rollout}`: what may change of one that is not over.
+pub(crate) async fn change(
+    call: Call,
+    Segments([rollout]): Segments<1>,
+    Body { value: spec, .. }: Body<RolloutSpec>,
+) -> Result<Response, Problem> {
+    call.query().done()?;
+    create::check(&spec, call.now)?;
+    let which = RolloutRef::parse(&rollout)?;
+    let seen = call.if_match()?.ok_or_else(|| {
+        let detail = "send the rollout's ETag in If-Match, so that nobody's change is lost";
+        Problem::new(Code::MatchNeeded, detail).field("header.if-match", "it is missing")
+    })?;
+    let (who, now) = (call.principal.who(), call.now);
+    let id = call
+        .state
+        .store
+        .write(move |tx| -> Result<RolloutId, Problem> {
+            let mut row = which.find(tx)?;
+            check_generation(Some(seen), row.generation, row.name.as_str())?;
+            let progress: handover_engine::rollout::controller::Progress =
+                serde_json::from_str(&row.progress).map_err(|error| Problem::internal(&error))?;
+            check_change(&row.spec, &spec, &progress).map_err(|error| {
+                Problem::new(Code::RolloutFixed, format!("rollout {}: {error}", row.name))
+                    .field(format!("body.{}", error.field()), error.to_string())
+            })?;
+            let before = std::mem::replace(&mut row.spec, spec.clone());
+            if before == row.spec {
+                return Ok(row.id);
+            }
+            row.start_at = row.spec.start_at;
+            rollouts::save(tx, &row, now)?;
+            let change = audit::NewAudit {
+                at: now,
+                who: who.clone(),
+                what: "rollout.change",
+                subject: row.id.to_string(),
+                before: Some(json!({ "spec": before })),
+                after: Some(json!({ "spec": row.spec })),
+            };
+            audit::insert(tx, &change)?;
+            events::insert(tx, &event(&row, "rollout.changed", json!({ "by": who }), now))?;
+            Ok(row.id)
+        })
+        .await?;
+    call.state.rollouts.follow_row(&call.state.store, id).await?;
+    let row = call.state.store.read(move |tx| RolloutRef::Id(id).find(tx)).await?;
+    let info = info_of(&call.state, row).await?;
+    answer::tagged(&info, info.generation)
 }
