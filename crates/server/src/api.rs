@@ -12,6 +12,7 @@ mod call;
 mod checks;
 mod events;
 mod files_served;
+mod groups;
 mod insight;
 pub(crate) mod library;
 mod once;
@@ -79,9 +80,14 @@ fn mount_around(routes: Routes) -> Routes {
         .mount(get.clone(), "/api/v1/rollouts/{rollout}/checks", checks::list)
         .mount(get.clone(), "/api/v1/rollouts/{rollout}/checks/{check}/secret", checks::secret)
         .mount(post.clone(), check, checks::take)
+        .mount(get.clone(), "/api/v1/groups", groups::list)
+        .mount(get.clone(), "/api/v1/groups/{group}", groups::show)
+        .mount(Method::PUT, "/api/v1/groups/{group}", groups::put)
+        .mount(Method::DELETE, "/api/v1/groups/{group}", groups::remove)
         .mount(get.clone(), "/api/v1/stop", stop::show)
         .mount(Method::PUT, "/api/v1/stop", stop::put)
-        .mount(get, "/api/v1/webhooks", webhooks::list)
+        .mount(get.clone(), "/api/v1/webhooks", webhooks::list)
+        .mount(get, "/api/v1/webhooks/{webhook}", webhooks::show)
         .mount(post, "/api/v1/webhooks", webhooks::create)
         .mount(Method::DELETE, "/api/v1/webhooks/{webhook}", webhooks::remove)
 }

@@ -16,6 +16,7 @@ mod config;
 mod error;
 mod files;
 mod gateway;
+mod groups;
 mod keys;
 mod limits;
 mod listen;

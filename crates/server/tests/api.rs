@@ -11,6 +11,8 @@ mod client;
 mod events;
 #[path = "api/fuzz.rs"]
 mod fuzz;
+#[path = "api/groups.rs"]
+mod groups;
 #[path = "api/orders.rs"]
 mod orders;
 #[path = "api/problems.rs"]

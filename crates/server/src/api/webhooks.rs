@@ -70,6 +70,20 @@ pub(super) async fn create(
     Ok(answer::text(done.status, body))
 }
 
+/// `GET /webhooks/{webhook}`.
+pub(super) async fn show(
+    call: Call,
+    Segments([webhook]): Segments<1>,
+) -> Result<Response, Problem> {
+    call.query().done()?;
+    let id: WebhookId = path_part("webhook", &webhook)?;
+    let found = call.state.store.read(move |tx| -> Result<WebhookInfo, Problem> {
+        let (key, webhook) = webhooks::get(tx, id)?.ok_or_else(|| absent(id))?;
+        Ok(webhooks::info(tx, key, webhook)?)
+    });
+    answer::json(&found.await?)
+}
+
 /// `DELETE /webhooks/{webhook}`. What waits for it is not sent any more.
 pub(super) async fn remove(
     call: Call,
@@ -78,14 +92,15 @@ pub(super) async fn remove(
     call.query().done()?;
     let id: WebhookId = path_part("webhook", &webhook)?;
     let (who, now) = (call.principal.who(), call.now);
-    let removed = call.state.store.write(move |tx| -> Result<(), Problem> {
-        let (_key, webhook) = webhooks::get(tx, id)?.ok_or_else(|| absent(id))?;
+    let removed = call.state.store.write(move |tx| -> Result<WebhookInfo, Problem> {
+        let (key, webhook) = webhooks::get(tx, id)?.ok_or_else(|| absent(id))?;
+        let info = webhooks::info(tx, key, webhook.clone())?;
         webhooks::remove(tx, id, now)?;
         let before = json!({ "url": webhook.url, "kinds": webhook.kinds, "note": webhook.note });
-        record(tx, "webhook.remove", &webhook, (who.clone(), now), (Some(before), None))
+        record(tx, "webhook.remove", &webhook, (who.clone(), now), (Some(before), None))?;
+        Ok(info)
     });
-    removed.await?;
-    Ok(answer::nothing())
+    answer::json(&removed.await?)
 }
 
 fn check(request: &WebhookRequest) -> Result<(), Problem> {

@@ -164,6 +164,10 @@ codes! {
     SelectionMalformed = UNPROCESSABLE_ENTITY, "selection.malformed", "The selection can't be read";
     /// The selection names what is not there.
     SelectionUnknown = UNPROCESSABLE_ENTITY, "selection.unknown", "The selection names what is not there";
+    /// The group would hold itself.
+    GroupCycle = UNPROCESSABLE_ENTITY, "group.cycle", "The group would hold itself";
+    /// Other groups, or rollouts that are not over, name the group.
+    GroupUsed = CONFLICT, "group.used", "The group is named elsewhere";
     /// The selection matches nobody.
     SelectionEmpty = UNPROCESSABLE_ENTITY, "selection.empty", "The selection matches no agent";
     /// The selection matches every agent, and nobody said that this is meant.

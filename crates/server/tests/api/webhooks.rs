@@ -156,7 +156,8 @@ async fn a_webhook_that_was_removed_is_told_nothing_more() {
     let webhook = hook(&site, &gone).await;
     hook(&site, &witness).await;
     let path = format!("{HOOKS}/{}", webhook["id"].as_str().unwrap());
-    assert_eq!(site.admin.delete(&path).await.status, 204);
+    assert_eq!(site.admin.get(&path).await.good()["note"], "pager");
+    assert_eq!(site.admin.delete(&path).await.good()["id"], webhook["id"]);
     assert_eq!(site.admin.delete(&path).await.code(), "not-found");
     stop(&site, true).await;
     witness.next().await;

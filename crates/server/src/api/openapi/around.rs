@@ -1,11 +1,12 @@
-//! Operations that stand around rollouts: external checks, the fleet-wide stop, webhooks.
+//! Operations that stand around rollouts: external checks, saved groups, the fleet-wide stop,
+//! webhooks.
 
 use handover_model::api::{
-    CheckAnswer, CheckInfo, CheckSecret, StopInfo, StopRequest, WebhookCreated, WebhookInfo,
-    WebhookRequest,
+    CheckAnswer, CheckInfo, CheckSecret, GroupInfo, GroupRequest, StopInfo, StopRequest,
+    WebhookCreated, WebhookInfo, WebhookRequest,
 };
 
-use super::operations::{Answered, Operation, Taken, change, get};
+use super::operations::{Answered, Kind, Operation, SLICE, Taken, change, get, q};
 use super::write::of;
 
 /// All of them.
@@ -34,6 +35,37 @@ pub(super) static AROUND: &[Operation] = &[
     .done()
     .with_problems(&[403, 409]),
     get(
+        "/api/v1/groups",
+        "listGroups",
+        "Saved groups by name, with how many agents they hold now.",
+        Answered::Page(of::<GroupInfo>),
+    )
+    .with_query(SLICE),
+    get(
+        "/api/v1/groups/{group}",
+        "showGroup",
+        "One saved group.",
+        Answered::Tagged(of::<GroupInfo>),
+    )
+    .with_problems(&[404]),
+    change(
+        ("PUT", "/api/v1/groups/{group}"),
+        "saveGroup",
+        "Saves a selection under a name.",
+        Taken::Json(of::<GroupRequest>),
+        Answered::Tagged(of::<GroupInfo>),
+    )
+    .with_problems(&[404, 409, 412]),
+    change(
+        ("DELETE", "/api/v1/groups/{group}"),
+        "removeGroup",
+        "Removes a saved group; answers how it stood.",
+        Taken::Nothing,
+        Answered::Tagged(of::<GroupInfo>),
+    )
+    .with_query(&[q("anyway", Kind::Truth, "even if groups or live rollouts name it")])
+    .with_problems(&[404, 409, 412]),
+    get(
         "/api/v1/stop",
         "showStop",
         "Whether the fleet is stopped.",
@@ -53,6 +85,13 @@ pub(super) static AROUND: &[Operation] = &[
         "Webhooks, the oldest first, each with its newest deliveries; one page holds all.",
         Answered::Page(of::<WebhookInfo>),
     ),
+    get(
+        "/api/v1/webhooks/{webhook}",
+        "showWebhook",
+        "One webhook, with its newest deliveries.",
+        Answered::Json(of::<WebhookInfo>),
+    )
+    .with_problems(&[404]),
     change(
         ("POST", "/api/v1/webhooks"),
         "createWebhook",
@@ -65,10 +104,9 @@ pub(super) static AROUND: &[Operation] = &[
     change(
         ("DELETE", "/api/v1/webhooks/{webhook}"),
         "removeWebhook",
-        "Removes a webhook, with what waits for it.",
+        "Removes a webhook, with what waits for it; answers how it stood.",
         Taken::Nothing,
-        Answered::Nothing,
+        Answered::Json(of::<WebhookInfo>),
     )
-    .done()
     .with_problems(&[404]),
 ];

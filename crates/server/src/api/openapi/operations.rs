@@ -126,7 +126,7 @@ impl Operation {
 
 pub(super) const AFTER: Parameter = q("after", Kind::Text, "`next` of the page before");
 pub(super) const LIMIT: Parameter = q("limit", Kind::Limit, "how many items a page may have");
-const SLICE: &[Parameter] = &[AFTER, LIMIT];
+pub(super) const SLICE: &[Parameter] = &[AFTER, LIMIT];
 const AGENT_STATES: &[&str] = &["present", "away", "cloned", "retired"];
 const ORDER_STATES: &[&str] = &[
     "pending",
