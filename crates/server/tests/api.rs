@@ -23,6 +23,8 @@ mod publishing;
 mod receiver;
 #[path = "api/repository.rs"]
 mod repository;
+#[path = "api/rollouts.rs"]
+mod rollouts;
 #[path = "api/site.rs"]
 mod site;
 #[path = "api/stop.rs"]
