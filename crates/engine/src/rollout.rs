@@ -17,4 +17,5 @@ pub mod handout;
 pub mod holds;
 pub mod outcome;
 pub mod plan;
+pub mod play;
 pub mod roster;

@@ -62,8 +62,12 @@ pub struct Controller {
     book: Book,
     /// When it decided first: nobody was listened to before.
     opened: Option<Timestamp>,
+    /// How long a silence makes a host away, as it was told last.
+    patience: Duration,
     /// When something last became of the step, or nothing could.
     moved_at: Timestamp,
+    /// Whether hosts could take their orders when it decided last.
+    could_move: bool,
     /// How many were silent, and when, as the untouched hosts were counted last.
     compared: Option<(u32, Timestamp)>,
     changed: bool,
@@ -84,7 +88,17 @@ impl Controller {
             book.watch(step.from..step.to, &progress);
         }
         let moved_at = progress.epoch;
-        Self { spec, progress, book, opened: None, moved_at, compared: None, changed: false }
+        Self {
+            spec,
+            progress,
+            book,
+            opened: None,
+            patience: Duration::ZERO,
+            moved_at,
+            could_move: false,
+            compared: None,
+            changed: false,
+        }
     }
 
     /// What is to be stored.
@@ -128,13 +142,17 @@ impl Controller {
     /// When it should decide again, even if nothing happens meanwhile: a deadline to judge, the
     /// end of a soak, a start. The openings of windows are not among them; holds name those.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let judged = self.book.earliest_due().map(|due| due.max(self.opened.unwrap_or(due)));
+        let judged = self
+            .book
+            .earliest_due()
+            .map(|due| due.max(self.opened.unwrap_or(due)).after(self.patience));
         [judged, self.next_turn()].into_iter().flatten().min()
     }
 
     /// Decides what follows from all that is known now.
     pub fn decide(&mut self, facts: &Facts<'_>, now: Timestamp) -> Decision {
         let mut effects = Vec::new();
+        self.patience = facts.patience.duration();
         if self.opened.is_none() {
             self.opened = Some(now);
             self.moved_at = now;
@@ -142,7 +160,9 @@ impl Controller {
         }
         self.judge_deadlines(facts, now);
         self.compare_silence(facts, now);
-        if std::mem::take(&mut self.book.moved) || !self.may_move(facts) {
+        let may_move = self.may_move(facts);
+        let could_move = std::mem::replace(&mut self.could_move, may_move);
+        if std::mem::take(&mut self.book.moved) || !may_move || !could_move {
             self.moved_at = now;
         }
         match self.progress.state {

@@ -375,3 +375,23 @@ fn late_joiners_come_last_and_reopen_the_last_wave() {
     world.look();
     assert_eq!(world.controller.progress().state, RolloutState::Done, "{}", world.story());
 }
+
+#[test]
+fn a_deadline_is_told_with_the_moment_that_is_waited_beyond_it() {
+    let mut world = World::new(r#""deadline": "5m""#, 1000);
+    world.look();
+    let now = world.now;
+    world.tell(Event::Exposed { position: 0, attempt: 1, from: now });
+    world.gone.insert(0);
+    // Whoever sleeps until then finds something to judge, and not a moment that has passed.
+    let mut woken = 0;
+    while world.controller.outcome(0) == MemberOutcome::Running {
+        let next = world.controller.next_deadline().unwrap();
+        assert!(next > world.now, "{next}");
+        world.now = next;
+        world.look();
+        woken += 1;
+        assert!(woken < 5, "{}", world.story());
+    }
+    assert_eq!(world.controller.outcome(0), MemberOutcome::Silent);
+}
