@@ -73,8 +73,9 @@ pub(super) fn settle(api: &Api, selection: &Selection, all: bool) -> Result<bool
         return Ok(true);
     }
     let found = preview(api, selection)?;
-    let everything = selection.is_everything() || found.matched == found.of;
-    if !everything || found.matched == 0 {
+    // One agent of one is as meant as it can be.
+    let everything = selection.is_everything() || found.matched > 1 && found.matched == found.of;
+    if !everything {
         return Ok(false);
     }
     let question =

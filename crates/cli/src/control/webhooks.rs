@@ -2,8 +2,9 @@
 
 use handover_client::call::Method;
 use handover_model::WebhookId;
-use handover_model::api::{DeliveryInfo, WebhookCreated, WebhookInfo, WebhookRequest};
+use handover_model::api::{DeliveryInfo, Page, WebhookCreated, WebhookInfo, WebhookRequest};
 
+use super::api::Api;
 use super::{ControlError, Desk, routes, words};
 use crate::output::{fields, table};
 use crate::real_world::now;
@@ -55,12 +56,11 @@ pub(super) fn run(command: WebhookCommand, desk: &Desk<'_>) -> Result<(), Contro
             desk.out.say("the secret is not shown again");
         }
         WebhookCommand::List => {
-            let webhooks: Vec<WebhookInfo> = api.list("list webhooks", routes::WEBHOOKS, None)?;
+            let webhooks = all(&api)?;
             desk.out.result(&webhooks, |webhooks| table(&rows(webhooks)));
         }
         WebhookCommand::Show { webhook } => {
-            let all: Vec<WebhookInfo> = api.list("list webhooks", routes::WEBHOOKS, None)?;
-            let found = all.into_iter().find(|one| one.id == webhook);
+            let found = all(&api)?.into_iter().find(|one| one.id == webhook);
             let found = found.ok_or_else(|| ControlError::Unknown {
                 what: "webhook",
                 name: webhook.to_string(),
@@ -76,6 +76,12 @@ pub(super) fn run(command: WebhookCommand, desk: &Desk<'_>) -> Result<(), Contro
         }
     }
     Ok(())
+}
+
+/// All of them; there are never so many that they would not fit one page.
+fn all(api: &Api) -> Result<Vec<WebhookInfo>, ControlError> {
+    let page: Page<WebhookInfo> = api.get("list webhooks", routes::WEBHOOKS)?;
+    Ok(page.items)
 }
 
 fn kinds(webhook: &WebhookInfo) -> String {

@@ -69,7 +69,7 @@ async fn agents_are_listed_by_selection() {
         assert_eq!(refused.code(), "selection.malformed");
         let refused = site.admin.get(&path("group:nobody", "")).await;
         assert_eq!(refused.status, 422);
-        assert_eq!(refused.code(), "selection.malformed");
+        assert_eq!(refused.code(), "selection.unknown");
         site.stop().await;
     }
 }

@@ -55,5 +55,8 @@ fn resolved(tx: &mut Tx<'_>, text: &str) -> Result<Resolved, Problem> {
             }
         }
     }
-    selection.resolve(|name| known.get(name)).map_err(|error| malformed(error.to_string()))
+    selection.resolve(|name| known.get(name)).map_err(|error| {
+        Problem::new(Code::SelectionUnknown, error.to_string())
+            .field("query.select", error.to_string())
+    })
 }
