@@ -31,7 +31,7 @@ pub(crate) enum RolloutCommand {
                             --failures 2,10")]
     Preview {
         #[command(flatten)]
-        spec: Box<flags::SpecOrFile>,
+        spec: Box<flags::Spec>,
         /// Failure rates to play, in percent; 0.1, 2, 10 and 100 unless said.
         #[arg(long, value_name = "PERCENT", value_delimiter = ',', value_parser = flags::percent)]
         failures: Option<Vec<f64>>,

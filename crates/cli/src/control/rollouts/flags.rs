@@ -13,29 +13,30 @@ use serde_json::json;
 use super::super::{ControlError, select};
 use super::apply;
 
-/// A file, or flags.
-#[derive(Debug, clap::Args)]
-pub(crate) struct SpecOrFile {
-    /// A file that says it, YAML or JSON; `-` is standard input.
-    #[arg(long, short, value_name = "FILE", conflicts_with = "Spec")]
-    file: Option<Utf8PathBuf>,
-    #[command(flatten)]
-    flags: Option<Spec>,
-}
-
 /// What a rollout is to be. What is not said is as in files (docs/rollouts.md).
 #[derive(Debug, clap::Args)]
-#[group(id = "Spec", multiple = true)]
 pub(crate) struct Spec {
+    /// A file that says it all, YAML or JSON; `-` is standard input.
+    #[arg(
+        long, short, value_name = "FILE",
+        conflicts_with_all = [
+            "component", "to", "select", "name", "live", "reason", "Obstacles", "Waves", "Gate",
+            "Pace",
+        ]
+    )]
+    file: Option<Utf8PathBuf>,
     /// The component.
-    #[arg(long, short, value_name = "NAME")]
-    component: ComponentName,
+    #[arg(long, short, value_name = "NAME", required_unless_present = "file")]
+    component: Option<ComponentName>,
     /// The version that every member is to come to.
-    #[arg(long, value_name = "VERSION")]
-    to: Version,
+    #[arg(long, value_name = "VERSION", required_unless_present = "file")]
+    to: Option<Version>,
     /// Which agents (docs/selections.md).
-    #[arg(long, value_name = "SELECTION", value_parser = select::parse_argument)]
-    select: Selection,
+    #[arg(
+        long, value_name = "SELECTION", required_unless_present = "file",
+        value_parser = select::parse_argument
+    )]
+    select: Option<Selection>,
     /// A selection that matches every agent is meant.
     #[arg(long)]
     all: bool,
@@ -159,30 +160,26 @@ struct Pace {
     site_label: Option<String>,
 }
 
-impl SpecOrFile {
-    /// The rollout that is said.
-    pub(super) fn spec(self) -> Result<RolloutSpec, ControlError> {
-        match (self.file, self.flags) {
-            (Some(file), _) => apply::read(&file),
-            (None, Some(flags)) => flags.spec(),
-            (None, None) => Err(ControlError::Usage {
-                what: "say what is to be rolled out: -f FILE, or --component, --to and --select"
-                    .to_owned(),
-            }),
-        }
-    }
-}
-
 impl Spec {
-    /// The rollout that the flags say.
+    /// The rollout that the flags, or the file, say.
     pub(super) fn spec(self) -> Result<RolloutSpec, ControlError> {
+        if let Some(file) = &self.file {
+            let mut spec = apply::read(file)?;
+            spec.all |= self.all;
+            return Ok(spec);
+        }
+        let (Some(component), Some(to), Some(select)) = (self.component, self.to, self.select)
+        else {
+            let what = "say what is to be rolled out: --component, --to and --select, or -f FILE";
+            return Err(ControlError::Usage { what: what.to_owned() });
+        };
         let name = match self.name {
             Some(name) => name,
-            None => name_of(&self.component, &self.to)?,
+            None => name_of(&component, &to)?,
         };
         // The model says what stands where nothing is said, once for all ways to say it.
         let bare = json!({
-            "name": name, "component": self.component, "to": self.to, "select": self.select,
+            "name": name, "component": component, "to": to, "select": select,
         });
         let mut spec: RolloutSpec = serde_json::from_value(bare).map_err(|source| {
             ControlError::Answer { act: "make a rollout of the flags".to_owned(), source }
@@ -451,5 +448,15 @@ mod tests {
             assert!(error.contains(says), "{flag}: {error}");
         }
         assert!(said(&[&BARE[..], &["--immediate", "--percent=1,100"]].concat()).is_err());
+        for flags in [&["-f", "a.yaml", "--soak=1m"][..], &["-f", "a.yaml", "--to=1.0.0"], &[]] {
+            assert!(said(flags).is_err(), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_says_it_all() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/rollouts/cluster.yaml");
+        let spec = said(&["-f", file, "--all"]).expect("a rollout");
+        assert_eq!((spec.name.as_str(), spec.all), ("db-16", true));
     }
 }
