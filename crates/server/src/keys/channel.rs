@@ -94,6 +94,16 @@ impl Channel {
         Ok(true)
     }
 
+    /// Takes over what another replica wrote; says whether that was anything.
+    pub(crate) fn reload(&self) -> Result<bool, StartError> {
+        let authorities = load(&self.dir, read_framed(&file(&self.dir), KIND, FORMAT)?)?;
+        let is_newer = authorities.number() > self.authorities().number();
+        if is_newer {
+            *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(authorities);
+        }
+        Ok(is_newer)
+    }
+
     fn store(&self, roles: Roles) -> Result<(), StartError> {
         write(&self.dir, &roles)?;
         let authorities = load(&self.dir, roles)?;

@@ -98,6 +98,16 @@ impl OrderRing {
         Ok(true)
     }
 
+    /// Takes over what another replica wrote; says whether that was anything.
+    pub(crate) fn reload(&self) -> Result<bool, StartError> {
+        let ring = load(&self.dir, read_framed(&file(&self.dir), KIND, FORMAT)?)?;
+        let is_newer = ring.number() > self.ring().number();
+        if is_newer {
+            *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+        }
+        Ok(is_newer)
+    }
+
     fn store(&self, chain: Chain) -> Result<(), StartError> {
         write(&self.dir, &chain)?;
         let ring = load(&self.dir, chain)?;

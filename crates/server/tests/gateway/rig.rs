@@ -94,17 +94,14 @@ impl Site {
         site
     }
 
-    /// Another server on the same database, with a copy of the keys.
+    /// Another server on the same database and the same keys.
     pub(crate) async fn replica(&self) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = self.config.clone();
         config.data = Utf8PathBuf::from_path_buf(dir.path().join("data")).unwrap();
-        let keys = config.data.join("keys");
-        std::fs::create_dir_all(&keys).unwrap();
-        for entry in self.config.data.join("keys").read_dir_utf8().unwrap() {
-            let path = entry.unwrap().into_path();
-            std::fs::copy(&path, keys.join(path.file_name().unwrap())).unwrap();
-        }
+        std::fs::create_dir_all(&config.data).unwrap();
+        let keys = self.config.data.join("keys");
+        std::os::unix::fs::symlink(keys, config.data.join("keys")).unwrap();
         let clock = Arc::clone(&self.clock);
         let seeds = AtomicU64::new(1_000_000);
         let mut site = Self { _dir: dir, config, clock, server: None, seeds };

@@ -102,6 +102,45 @@ async fn only(site: &Site, pem: &str) -> std::io::Result<Client> {
     Client::connect(site, &[pem.to_owned()]).await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_replicas_one_rotates_and_the_other_takes_it_over() {
+    let Some(postgres) = handover_testkit::Postgres::shared() else { return };
+    let url = postgres.fresh_database();
+    let site = Site::start_with(|config| config.database = Some(url)).await;
+    let other = site.replica().await;
+    let mut agent = site.enrol("web-1").await;
+    let before = (site.running().state().ca_pems(), other.running().state().ca_pems());
+    assert_eq!(before.0, before.1);
+    tell(&site, Rotation::OrderKey, true).await;
+    tell(&site, Rotation::ChannelCa, true).await;
+    let rotated = async {
+        loop {
+            let [one, two] = [&site, &other].map(|site| site.running().state().ca_pems());
+            if one == two && one != before.0 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, rotated).await.expect("both have the same new authorities");
+
+    // Whichever of them signs, the agent follows from what the other told it.
+    for replica in [&site, &other] {
+        let mut client = replica.connect().await;
+        let id = replica.order(agent.id, update()).await;
+        let answer = agent.ordered(&mut client).await;
+        assert_eq!(opened(replica, &agent, &answer.orders[0]).id, id);
+        let order = opened(replica, &agent, &answer.orders[0]);
+        let refused = agent.order_report(
+            replica,
+            crate::said::on(&order, handover_model::wire::OrderStage::Refused),
+        );
+        agent.sync(&mut client, vec![refused]).await;
+    }
+    let keys = agent.order_keys.as_ref().map(|keys| keys.number);
+    assert_eq!(keys, Some(3), "one rotation, begun and finished");
+}
+
 async fn tell(site: &Site, what: Rotation, at_once: bool) {
     let config = site.config.clone();
     let told = tokio::task::spawn_blocking(move || rotate(&config, what, at_once));

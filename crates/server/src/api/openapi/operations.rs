@@ -172,7 +172,8 @@ static AGENTS: &[Operation] = &[
             q("name", Kind::Text, "have a name that begins like this"),
             q("retired", Kind::Truth, "retired ones too"),
             q("select", Kind::Selection, "a selection (docs/selections.md) means them"),
-        ]),
+        ])
+        .with_problems(&[422]),
     get(
         "/api/v1/agents/{agent}",
         "showAgent",
