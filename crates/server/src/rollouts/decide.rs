@@ -5,7 +5,7 @@ use handover_engine::control::presence::away_after;
 use handover_engine::rollout::controller::{
     CheckFact, Decision, Facts, MemberFact, Watched, WindowFact,
 };
-use handover_model::api::RolloutSpec;
+use handover_model::api::{RolloutKind, RolloutSpec};
 use handover_model::wire::LONGEST_WAIT;
 use handover_model::{Millis, RolloutId, Timestamp};
 use handover_store::checks::{self, Check};
@@ -80,13 +80,18 @@ impl Scene {
             let last_seen = agent.and_then(|agent| state.agents.last_seen(agent));
             MemberFact { last_seen, satisfied: false, blocked: false }
         };
+        // What is taken back goes back whatever is stopped, and above all from a revoked release.
+        let is_update = live.row.kind == RolloutKind::Update;
         let facts = Facts {
             patience: self.patience,
             member: &member,
             checks: &checks,
-            fleet_stopped: self.stop.as_deref(),
+            fleet_stopped: self.stop.as_deref().filter(|_| is_update),
             window: self.window,
-            release: self.release.as_ref().map(|()| ()).map_err(String::as_str),
+            release: match &self.release {
+                Err(why) if is_update => Err(why),
+                Err(_) | Ok(()) => Ok(()),
+            },
             committed: Watched::default(),
         };
         live.controller_mut().map(|controller| controller.decide(&facts, self.now))
