@@ -94,6 +94,12 @@ async fn hosts_that_are_pinned_are_named_and_left_out_when_that_is_asked_for() {
     assert_eq!(preview["paths"][0]["hops"], json!(["1.1.0"]));
     let again = site.admin.post("/api/v1/rollouts/preview", &request).await.good();
     assert_eq!(preview["waves"], again["waves"], "the same seed draws the same waves");
+    assert_eq!(preview["plays"], again["plays"], "and plays the same");
+    let plays = preview["plays"].as_array().unwrap();
+    assert_eq!(plays.len(), 4, "a good day, two bad ones, and the worst");
+    assert_eq!(plays[3]["failures"], 100.0);
+    assert_eq!(plays[3]["stopped"], 100.0, "a release that always fails never gets through");
+    assert!(plays[3]["exposed_p95"].as_u64().unwrap() < 3, "and not to everybody: {}", plays[3]);
 
     let made = site.admin.post(ROLLOUTS, &spec(&json!({ "leave_out_unable": true }))).await;
     assert_eq!(made.status, 201, "{}", made.text());

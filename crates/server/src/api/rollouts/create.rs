@@ -233,21 +233,16 @@ pub(super) async fn rivals(
         }
         state.rollouts.follow_row(&state.store, row.id).await?;
         let drawn = state.rollouts.with(row.key, |live| live.drawn.clone()).flatten();
-        let shared: Vec<AgentName> = match drawn {
-            Some(drawn) => members
-                .iter()
-                .filter(|one| drawn.position(one.key).is_some())
-                .map(|one| one.name.clone())
-                .collect(),
+        let shared: Vec<AgentName> = if let Some(drawn) = drawn {
+            let shared = members.iter().filter(|one| drawn.position(one.key).is_some());
+            shared.map(|one| one.name.clone()).collect()
+        } else {
             // It looks who matches when it starts; whoever matches now would.
-            None => {
-                let wanted = Wanted::of(&state.store, &row.spec).await;
-                let Ok(wanted) = wanted else { continue };
-                let fleet = Fleet::choose(&state.store, &wanted, Some(&row.spec), now).await?;
-                let keys: BTreeSet<_> = fleet.chosen.iter().map(|one| one.key).collect();
-                let shared = members.iter().filter(|one| keys.contains(&one.key));
-                shared.map(|one| one.name.clone()).collect()
-            }
+            let Ok(wanted) = Wanted::of(&state.store, &row.spec).await else { continue };
+            let fleet = Fleet::choose(&state.store, &wanted, Some(&row.spec), now).await?;
+            let keys: BTreeSet<_> = fleet.chosen.iter().map(|one| one.key).collect();
+            let shared = members.iter().filter(|one| keys.contains(&one.key));
+            shared.map(|one| one.name.clone()).collect()
         };
         if !shared.is_empty() {
             let name = row.name.to_string();

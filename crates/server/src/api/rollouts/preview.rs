@@ -2,14 +2,16 @@
 //! the production controller against a simulated fleet of this size.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::response::Response;
 use handover_engine::rollout::plan::Plan;
+use handover_engine::rollout::play::{PlayAsk, good_day, play};
 use handover_engine::rollout::roster::{Candidate, Roster, draw};
-use handover_model::Hasher;
 use handover_model::api::{
-    AgentState, PreviewRequest, PreviewWave, RolloutPreview, RolloutSpec, Strategy,
+    AgentState, Play, PreviewRequest, PreviewWave, RolloutPreview, RolloutSpec, Strategy,
 };
+use handover_model::{Hasher, Millis};
 use handover_store::AgentKey;
 
 use super::super::answer;
@@ -22,6 +24,12 @@ use crate::rollouts::{Chosen, baseline};
 
 /// How many names of a wave are shown.
 const FIRST: usize = 5;
+/// How often each rate is played, where the fleet is not too large for that.
+const PLAYS: u32 = 200;
+/// How long an update takes on a host, where nobody says.
+const A_MINUTE: Millis = Millis(60_000);
+/// The longest that it may take.
+const A_DAY: Millis = Millis(24 * 3_600_000);
 /// The failure rates that are played where nobody names any, in percent.
 const RATES: [f64; 4] = [0.1, 2.0, 10.0, 100.0];
 /// The most rates at once.
@@ -35,7 +43,7 @@ pub(in crate::api) async fn preview(
     Body { value: request, .. }: Body<PreviewRequest>,
 ) -> Result<Response, Problem> {
     call.query().done()?;
-    let _rates = rates(&request)?;
+    let rates = rates(&request)?;
     let spec = &request.spec;
     let survey = survey(&call.state, spec, call.now).await?;
     survey.check_selection(&RolloutSpec { all: true, ..spec.clone() })?;
@@ -47,6 +55,8 @@ pub(in crate::api) async fn preview(
     };
     let candidates: Vec<Candidate<'_>> = members.iter().map(Chosen::candidate).collect();
     let (plan, roster) = draw(spec, wide(seed), baseline, &candidates);
+    let (plan, roster) = (Arc::new(plan), Arc::new(roster));
+    let plays = plays(&request, rates, &plan, &roster, seed).await?;
     let mut warnings = warnings(spec, &survey);
     for rival in rivals(&call.state, spec, members, call.now).await? {
         warnings.push(rival.words());
@@ -59,9 +69,29 @@ pub(in crate::api) async fn preview(
         waves,
         paths: survey.vetted.paths,
         warnings,
-        plays: Vec::new(),
+        plays,
         seed,
     })
+}
+
+/// Plays each rate, beside the server's own work.
+async fn plays(
+    request: &PreviewRequest,
+    rates: Vec<f64>,
+    plan: &Arc<Plan>,
+    roster: &Arc<Roster>,
+    seed: u64,
+) -> Result<Vec<Play>, Problem> {
+    let each_takes = request.each_takes.unwrap_or(A_MINUTE);
+    if each_takes < Millis(1) || each_takes > A_DAY {
+        return Err(bad_field("each_takes", format!("it goes from 1ms to {A_DAY}")));
+    }
+    let (plan, roster, spec) = (Arc::clone(plan), Arc::clone(roster), request.spec.clone());
+    let played = tokio::task::spawn_blocking(move || {
+        let ask = |failures_percent| PlayAsk { failures_percent, plays: PLAYS, seed, each_takes };
+        rates.into_iter().map(|rate| play(&plan, &roster, &spec, &ask(rate))).collect()
+    });
+    played.await.map_err(|error| Problem::internal(&error))
 }
 
 fn rates(request: &PreviewRequest) -> Result<Vec<f64>, Problem> {
@@ -95,6 +125,7 @@ fn waves(spec: &RolloutSpec, plan: &Plan, roster: &Roster, members: &[Chosen]) -
         by_key.get(&AgentKey::from_i64(member.agent)).copied()
     };
     let number = |wave: usize| u32::try_from(wave).unwrap_or(u32::MAX);
+    let steps = good_day(plan, spec);
     let shown = plan.waves.iter().enumerate().map(|(wave, planned)| {
         let positions = plan.positions(number(wave));
         let size = positions.end.saturating_sub(positions.start);
@@ -106,25 +137,10 @@ fn waves(spec: &RolloutSpec, plan: &Plan, roster: &Roster, members: &[Chosen]) -
             away: number(away),
             approval: planned.approval,
             first: positions.filter_map(at).take(FIRST).map(|one| one.name.clone()).collect(),
-            steps: steps(spec, size, planned.strata_first),
+            steps: steps.get(wave).cloned().unwrap_or_default(),
         }
     });
     shown.collect()
-}
-
-/// The steps of a wave's ramp while the evidence permits it.
-fn steps(spec: &RolloutSpec, members: u32, strata: u32) -> Vec<u32> {
-    if matches!(spec.strategy, Strategy::Immediate {}) {
-        return if members == 0 { Vec::new() } else { vec![members] };
-    }
-    let (mut left, mut size, mut steps) = (members, spec.gate.first.max(strata), Vec::new());
-    while left > 0 {
-        let step = size.min(left);
-        steps.push(step);
-        left -= step;
-        size = size.saturating_mul(2);
-    }
-    steps
 }
 
 fn warnings(spec: &RolloutSpec, survey: &Survey) -> Vec<String> {
