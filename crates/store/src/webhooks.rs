@@ -81,10 +81,11 @@ pub enum Attempted {
 }
 
 impl Webhook {
-    /// Whether it is to be told of events of that kind.
-    pub fn wants(&self, kind: &str) -> bool {
-        let fits =
-            |wanted: &str| kind == wanted || (wanted.ends_with('.') && kind.starts_with(wanted));
+    /// Whether it is to be told of events of that kind. Of single hosts, of which a rollout may
+    /// have a hundred thousand, it is told only where the kind is named whole.
+    pub fn wants(&self, kind: &str, is_of_host: bool) -> bool {
+        let begins = |wanted: &str| wanted.ends_with('.') && kind.starts_with(wanted);
+        let fits = |wanted: &str| kind == wanted || (!is_of_host && begins(wanted));
         if self.kinds.is_empty() {
             return fits(KINDS[0]);
         }
@@ -193,7 +194,10 @@ pub(crate) fn is_told(kind: &str) -> bool {
 
 /// Writes an event's deliveries; `event_key` is the event's own.
 pub(crate) fn tell(tx: &mut Tx<'_>, event: &NewEvent, event_key: i64) -> Result<(), StoreError> {
-    for (key, webhook) in living(tx)?.into_iter().filter(|(_, one)| one.wants(event.kind)) {
+    for (key, webhook) in living(tx)? {
+        if !webhook.wants(event.kind, event.agent.is_some()) {
+            continue;
+        }
         let id = delivery_id(webhook.id, event_key, event.at);
         let mut body = json!({
             "id": id, "webhook": webhook.id, "kind": event.kind, "at": event.at,
@@ -331,9 +335,18 @@ mod tests {
     #[test]
     fn a_webhook_wants_its_kinds_whole_or_by_what_they_begin_with() {
         let some = webhook(&["rollout.halted", "fleet."]);
-        assert!(some.wants("rollout.halted") && some.wants("fleet.stopped"));
-        assert!(!some.wants("rollout.halted_again") && !some.wants("rollout.done"));
-        assert!(webhook(&[]).wants("rollout.done") && !webhook(&[]).wants("fleet.stopped"));
+        let wants = |hook: &Webhook, kind: &str| hook.wants(kind, false);
+        assert!(wants(&some, "rollout.halted") && wants(&some, "fleet.stopped"));
+        assert!(!wants(&some, "rollout.halted_again") && !wants(&some, "rollout.done"));
+        let usual = webhook(&[]);
+        assert!(wants(&usual, "rollout.done") && !wants(&usual, "fleet.stopped"));
+    }
+
+    #[test]
+    fn a_webhook_is_told_of_single_hosts_only_where_it_asks_for_that() {
+        assert!(!webhook(&[]).wants("rollout.decayed", true));
+        assert!(!webhook(&["rollout."]).wants("rollout.decayed", true));
+        assert!(webhook(&["rollout.decayed"]).wants("rollout.decayed", true));
     }
 
     #[test]

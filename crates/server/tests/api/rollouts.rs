@@ -8,7 +8,7 @@ use crate::site::{Site, component};
 const ROLLOUTS: &str = "/api/v1/rollouts";
 
 /// A repository with a good release, a revoked one, one behind a floor, and four agents.
-async fn fleet(site: &Site) {
+pub(crate) async fn fleet(site: &Site) {
     let mut repository = Repository::new(1, site.now());
     repository.offer("web", "1.0.0", 1, |_| {});
     repository.offer("web", "1.1.0", 2, |_| {});
@@ -21,7 +21,7 @@ async fn fleet(site: &Site) {
     site.agent_with("db-1", vec![component("web", "1.1.0", 2)]).await;
 }
 
-fn spec(more: &Value) -> Value {
+pub(crate) fn spec(more: &Value) -> Value {
     let mut spec = json!({
         "name": "web-11", "component": "web", "to": "1.1.0", "select": "name = web-*",
     });

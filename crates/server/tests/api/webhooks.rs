@@ -205,3 +205,33 @@ async fn what_can_not_be_a_webhook_is_refused_by_the_field_that_is_at_fault() {
     }
     site.stop().await;
 }
+
+#[tokio::test]
+async fn a_rollout_that_an_outside_check_stops_is_told_in_the_order_in_which_it_happened() {
+    for site in Site::on_each().await {
+        crate::rollouts::fleet(&site).await;
+        let says = |verdict: &str| Does::Answers(200, json!({ "verdict": verdict }).to_string());
+        let slo = Receiver::new(&[says("fail")]).await;
+        let mut receiver = Receiver::new(&[]).await;
+        let body = json!({ "url": receiver.url });
+        let webhook = site.admin.post(HOOKS, &body).await.good();
+        let how = json!({ "poll": { "url": slo.url, "every": "1h" } });
+        let checks = json!([{ "name": "slo", "how": how, "fresh": "1h" }]);
+        let spec = crate::rollouts::spec(&json!({ "checks": checks }));
+        let made = site.admin.post("/api/v1/rollouts", &spec).await.good();
+        let mut told = Vec::new();
+        while told.last().is_none_or(|kind| kind != "rollout.halted") {
+            let got = receiver.next().await;
+            assert!(got.is_signed_with(webhook["secret"].as_str().unwrap()));
+            assert_eq!(got.json()["rollout"], made["id"], "{}", got.json());
+            told.push(got.header("handover-event").to_owned());
+        }
+        let place = |kind: &str| told.iter().position(|one| one == kind);
+        let (created, started) = (place("rollout.created"), place("rollout.started"));
+        assert!(created.is_some() && created < started, "{told:?}");
+        assert!(started < place("rollout.check"), "{told:?}");
+        let shown = site.admin.get("/api/v1/rollouts/web-11").await.good();
+        assert_eq!((&shown["state"], &shown["halt"]["gate"]), (&json!("halted"), &json!("check")));
+        site.stop().await;
+    }
+}
