@@ -8,6 +8,8 @@ use handover_model::Digest;
 pub enum Purpose {
     /// What is played.
     Scenario,
+    /// What people do.
+    Person,
     /// What the network does.
     Network,
     /// When processes and hosts die.

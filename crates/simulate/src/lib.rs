@@ -12,6 +12,7 @@ pub mod dice;
 pub mod fleet;
 mod host;
 mod network;
+mod people;
 mod plane;
 pub mod scenario;
 pub mod shelf;

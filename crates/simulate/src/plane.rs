@@ -222,6 +222,13 @@ impl Plane {
         self.unless_dead(turned)
     }
 
+    /// One turn of whoever decides rollouts.
+    pub(crate) fn roll(&mut self) -> anyhow::Result<()> {
+        let Some(process) = &mut self.process else { return Ok(()) };
+        let turned = self.runtime.block_on(process.rollouts());
+        self.unless_dead(turned)
+    }
+
     /// One sweep.
     pub(crate) fn sweep(&mut self) {
         let Some(process) = &mut self.process else { return };

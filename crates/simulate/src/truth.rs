@@ -1,5 +1,7 @@
 //! What must hold, checked against what really happened on the hosts.
 
+mod rollouts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use handover_model::{OrderId, ReleaseId};
 use crate::host::Host;
 use crate::plane::Plane;
 use crate::shelf::Shelf;
+
+pub(crate) use rollouts::{Rollouts, Stand, all, wall};
 
 /// An invariant that does not hold.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +26,7 @@ pub(crate) struct Truth {
     /// By host: what it committed, ever.
     committed: Vec<BTreeSet<ReleaseId>>,
     ordered: BTreeSet<usize>,
+    pub(crate) rollouts: Rollouts,
 }
 
 impl Truth {
@@ -30,6 +35,7 @@ impl Truth {
             acts: BTreeMap::new(),
             committed: vec![BTreeSet::new(); hosts],
             ordered: BTreeSet::new(),
+            rollouts: Rollouts::default(),
         }
     }
 
@@ -61,21 +67,32 @@ impl Truth {
         self.committed[host].insert(release.clone());
     }
 
-    pub(crate) fn before_exchange(&self, _plane: &Plane) {}
+    /// How rollouts stand before an exchange.
+    pub(crate) fn before_exchange(&self, plane: &Plane) -> Option<Vec<Stand>> {
+        rollouts::stands(plane).filter(|stands| !stands.is_empty())
+    }
 
+    /// Whether what an exchange handed out was allowed.
     pub(crate) fn after_exchange(
-        &mut self,
-        _plane: &Plane,
-        (): (),
-        _at: Duration,
+        &self,
+        plane: &Plane,
+        before: Option<Vec<Stand>>,
+        hosts: &[Host],
     ) -> Result<(), Broken> {
-        Ok(())
+        let (Some(before), true) = (before, plane.is_up()) else { return Ok(()) };
+        let Some(after) = rollouts::stands(plane) else { return Ok(()) };
+        self.rollouts.handed_out(plane, &before, &after, hosts)
+    }
+
+    /// Whether what the server decided was allowed; what it released.
+    pub(crate) fn after_turn(&mut self, plane: &Plane, at: Duration) -> Result<Vec<String>, Broken> {
+        self.rollouts.turned(plane, wall(at))
     }
 
     /// Looks at everything.
     pub(crate) fn look(
         &mut self,
-        _plane: &Plane,
+        plane: &Plane,
         hosts: &[Host],
         shelf: &Shelf,
     ) -> Result<(), Broken> {
@@ -87,6 +104,6 @@ impl Truth {
                 return Err(Broken(format!("{} runs {current}, which nobody signed", host.name)));
             }
         }
-        Ok(())
+        Rollouts::believed(plane, hosts, &self.committed, shelf)
     }
 }

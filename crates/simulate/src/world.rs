@@ -11,7 +11,6 @@ use handover_model::{ReleaseId, SessionId};
 use handover_store::StoreError;
 use handover_store::agents::{self, NewAgent};
 use handover_trust::control::first_order_keys;
-use serde_json::{Value, json};
 
 use crate::dice::{Dice, Purpose};
 use crate::host::machine::News;
@@ -143,7 +142,7 @@ impl World {
             network,
             pace: Dice::new(seed, Purpose::Turns),
             faults: Dice::new(seed, Purpose::Faults),
-            person: Dice::new(seed, Purpose::Scenario),
+            person: Dice::new(seed, Purpose::Person),
             story,
             truth: Truth::new(count),
             is_healed: false,
@@ -232,7 +231,8 @@ impl World {
             Event::Sequence => {
                 self.is_sequencing = false;
                 self.plane.sequence()?;
-                self.watch_server();
+                self.plane.roll()?;
+                self.turned()?;
             }
             Event::Rhythm => self.rhythm()?,
             Event::ServerUp => {
@@ -254,7 +254,10 @@ impl World {
             }
             Event::Mend(site) => self.network.mend(site),
             Event::Accident => self.accident(),
-            Event::Person => self.person()?,
+            Event::Person => {
+                self.push(self.at + Duration::from_secs(60), Event::Person);
+                self.act()?;
+            }
             Event::Heal => self.heal(),
         }
         Ok(true)
@@ -362,7 +365,7 @@ impl World {
         let secret = self.hosts[host].secret.clone();
         let before = self.truth.before_exchange(&self.plane);
         let answer = self.plane.sync(&secret, body.to_vec());
-        self.truth.after_exchange(&self.plane, before, self.at)?;
+        self.truth.after_exchange(&self.plane, before, &self.hosts)?;
         self.watch_server();
         self.sequence_soon();
         let Some(answer) = answer else { return Ok(()) };
@@ -380,7 +383,7 @@ impl World {
     }
 
     /// Starts a server again that died.
-    fn watch_server(&mut self) {
+    pub(crate) fn watch_server(&mut self) {
         if self.plane.bury() {
             self.tell(&"server", format_args!("dies"));
             let after = Duration::from_millis(self.faults.between(500, 60_000));
@@ -388,7 +391,16 @@ impl World {
         }
     }
 
-    fn sequence_soon(&mut self) {
+    /// Looks at what a turn of the server came to.
+    pub(crate) fn turned(&mut self) -> anyhow::Result<()> {
+        for told in self.truth.after_turn(&self.plane, self.at)? {
+            self.tell(&"server", format_args!("{told}"));
+        }
+        self.watch_server();
+        Ok(())
+    }
+
+    pub(crate) fn sequence_soon(&mut self) {
         if !self.is_sequencing {
             self.is_sequencing = true;
             let after = Duration::from_millis(self.pace.between(10, 400));
@@ -399,8 +411,9 @@ impl World {
     fn rhythm(&mut self) -> anyhow::Result<()> {
         self.push(self.at + RHYTHM, Event::Rhythm);
         self.plane.sweep();
+        self.plane.roll()?;
+        self.turned()?;
         self.sequence_soon();
-        self.watch_server();
         self.truth.look(&self.plane, &self.hosts, &self.shelf)?;
         Ok(())
     }
@@ -454,46 +467,6 @@ impl World {
             host.doom = Doom::default();
         }
     }
-
-    /// A person looks, and acts.
-    fn person(&mut self) -> anyhow::Result<()> {
-        self.push(self.at + Duration::from_secs(60), Event::Person);
-        match self.scenario.task.clone() {
-            Task::Single => self.order_each(),
-            Task::Rollout(_spec) => Ok(()),
-        }
-    }
-
-    fn order_each(&mut self) -> anyhow::Result<()> {
-        for number in 0..self.hosts.len() {
-            if self.truth.is_ordered(number) {
-                continue;
-            }
-            let (id, name) = (self.hosts[number].id, self.hosts[number].name.clone());
-            let body = json!({ "component": "web", "to": self.scenario.to, "expires_in": "24h" });
-            let Some((status, said)) =
-                self.plane.ask("POST", &format!("/agents/{id}/update"), Some(&body))
-            else {
-                self.watch_server();
-                return Ok(());
-            };
-            self.tell(&name, format_args!("is ordered to {}: {status}", self.scenario.to.clone()));
-            if status < 300 || status == 409 {
-                self.truth.ordered(number);
-            } else if status < 500 && !is_unknown_yet(&said) {
-                return Err(Broken(format!("{name} can't be ordered: {status} {said}")).into());
-            }
-        }
-        self.sequence_soon();
-        Ok(())
-    }
-}
-
-/// Whether the host did not report yet what it runs.
-fn is_unknown_yet(said: &Value) -> bool {
-    said.get("code")
-        .and_then(Value::as_str)
-        .is_some_and(|code| code.contains("report") || code.contains("component"))
 }
 
 fn conduct(scenario: &Scenario, dice: &mut Dice, shelf: &Shelf) -> BTreeMap<ReleaseId, Conduct> {
@@ -514,52 +487,4 @@ fn conduct(scenario: &Scenario, dice: &mut Dice, shelf: &Shelf) -> BTreeMap<Rele
         Quality::Bad(_) | Quality::Mute(_) | Quality::Decays(_) => Conduct::Good,
     };
     BTreeMap::from([(offer.id(), conduct)])
-}
-
-impl World {
-    /// Whether nothing more is to come.
-    pub(crate) fn is_over(&self) -> bool {
-        self.is_healed
-            && self.at > self.scenario.heals_at + Duration::from_hours(1)
-            && self.hosts.iter().all(|host| {
-                host.is_up()
-                    && host.ledger().open_orders().next().is_none()
-                    && !host.machine.is_upgrading()
-            })
-            && self.open_orders() == Some(0)
-    }
-
-    fn open_orders(&self) -> Option<u64> {
-        self.plane.read(|tx| -> Result<u64, StoreError> {
-            tx.query_one("SELECT count(*) FROM orders WHERE ended_at IS NULL", &[])?.get(0)
-        })
-    }
-
-    /// What came of the story.
-    pub(crate) fn verdict(&self) -> String {
-        match &self.scenario.task {
-            Task::Single => "single orders".to_owned(),
-            Task::Rollout(_) => "rollout".to_owned(),
-        }
-    }
-
-    /// What must hold at the end.
-    pub(crate) fn check_end(&mut self) -> anyhow::Result<()> {
-        self.truth.look(&self.plane, &self.hosts, &self.shelf)?;
-        if !self.is_over() {
-            let open = self.open_orders();
-            return Err(Broken(format!("it never ends: {open:?} orders are open")).into());
-        }
-        let target = self.shelf.offer(&self.scenario.to).context("the target is offered")?.id();
-        if self.scenario.task == Task::Single {
-            for host in &self.hosts {
-                let is_good = host.machine.conduct_of(&target) == Conduct::Good;
-                if is_good && host.current().as_ref() != Some(&target) {
-                    let text = format!("{} is healthy and never came to {target}", host.name);
-                    return Err(Broken(text).into());
-                }
-            }
-        }
-        Ok(())
-    }
 }
