@@ -158,7 +158,7 @@ fn rollout(dice: &mut Dice, to: &str) -> Value {
         "name": "spring",
         "component": "web",
         "to": to,
-        "select": "name ~ host-*",
+        "select": "name = host-*",
         "all": true,
         "strategy": strategy,
         "gate": {

@@ -85,7 +85,11 @@ impl Truth {
     }
 
     /// Whether what the server decided was allowed; what it released.
-    pub(crate) fn after_turn(&mut self, plane: &Plane, at: Duration) -> Result<Vec<String>, Broken> {
+    pub(crate) fn after_turn(
+        &mut self,
+        plane: &Plane,
+        at: Duration,
+    ) -> Result<Vec<String>, Broken> {
         self.rollouts.turned(plane, wall(at))
     }
 

@@ -143,7 +143,10 @@ impl Rollouts {
         for stand in stands(plane).unwrap_or_default() {
             let before = self.released.insert(stand.key, stand.released).unwrap_or(0);
             if stand.released < before {
-                return Err(Broken(format!("released shrinks from {before} to {}", stand.released)));
+                return Err(Broken(format!(
+                    "released shrinks from {before} to {}",
+                    stand.released
+                )));
             }
             if stand.released > before {
                 told.push(format!("releases {before}..{}", stand.released));
