@@ -10,21 +10,14 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
 use camino::Utf8Path;
-use handover_engine::rollout::controller::{Act, Progress};
-use handover_model::api::{RevertRequest, RolloutInfo, RolloutKind, RolloutSpec};
-use handover_model::{RolloutId, RolloutName, Timestamp};
-use handover_store::rollouts::{self, NewRollout};
-use handover_store::{Inline, Options, Store, StoreError, events};
+use handover_model::Timestamp;
+use handover_store::{Inline, Options, Store, StoreError};
 use tower::ServiceExt as _;
 
 use crate::keys::Keys;
 use crate::reconcile::Turns;
-use crate::rollouts::{ActError, Cancel, How, act, as_text, info_of, made};
 use crate::server::{Assembled, assemble, options};
 use crate::{AppState, Clock, Config, StartError, gateway};
-
-/// Who acts.
-const PERSON: &str = "operator";
 
 /// One life of a server process.
 #[derive(Debug)]
@@ -116,85 +109,5 @@ impl Plane {
     /// One sweep: what is over by time alone.
     pub async fn sweep(&mut self) {
         self.turns.sweep(&self.state).await;
-    }
-
-    /// Makes a rollout, unchecked; `None` where one of its name is there and not over.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database failed.
-    pub async fn make_rollout(&self, spec: RolloutSpec) -> Result<Option<RolloutId>, StoreError> {
-        let now = self.state.now().wall;
-        let progress = as_text(&Progress::new(now))?;
-        let (id, by) = (self.state.mint(RolloutId::mint), PERSON.to_owned());
-        let new = NewRollout { id, kind: RolloutKind::Update, progress, spec, by };
-        let write = self.state.store.write(move |tx| -> Result<bool, StoreError> {
-            let same = rollouts::by_name(tx, &new.spec.name)?;
-            if same.is_some_and(|same| same.ended_at.is_none()) {
-                return Ok(false);
-            }
-            rollouts::insert(tx, &new, now)?;
-            events::insert(tx, &made(&new, now))?;
-            Ok(true)
-        });
-        if !write.await? {
-            return Ok(None);
-        }
-        self.state.rollouts.follow_row(&self.state.store, id).await?;
-        Ok(Some(id))
-    }
-
-    /// How a rollout stands, by its name or its id.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database failed.
-    pub async fn rollout(&self, name: &str) -> Result<Option<RolloutInfo>, StoreError> {
-        let (id, name) = (name.parse::<RolloutId>().ok(), name.parse::<RolloutName>().ok());
-        let found = self.state.store.read(move |tx| match (id, &name) {
-            (Some(id), _) => rollouts::get(tx, id),
-            (None, Some(name)) => rollouts::by_name(tx, name),
-            (None, None) => Ok(None),
-        });
-        match found.await? {
-            Some(row) => info_of(&self.state, row).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// A person's act on a rollout; what is refused is `Err` inside.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database failed.
-    pub async fn act(
-        &self,
-        rollout: RolloutId,
-        deed: Act,
-        does_cancel: bool,
-    ) -> Result<Result<(), String>, StoreError> {
-        let now = self.state.now().wall;
-        let row = self.state.store.read(move |tx| rollouts::get(tx, rollout)).await?;
-        let Some(row) = row else { return Ok(Err("there is no such rollout".to_owned())) };
-        let is_revert = matches!(deed, Act::Revert { .. });
-        let words = "a person said so".to_owned();
-        let how = How {
-            what: "rollout.act",
-            who: PERSON.to_owned(),
-            reason: None,
-            cancel: does_cancel.then_some(Cancel { code: "rollout.cancelled", words }),
-            more: serde_json::json!({}),
-            revert: is_revert.then(|| (self.state.mint(RolloutId::mint), RevertRequest::default())),
-            superseded_by: None,
-        };
-        let key = row.key;
-        let acted = self.state.store.write(move |tx| act(tx, key, None, &deed, &how, now)).await;
-        match acted {
-            Ok(done) => {
-                for id in std::iter::once(rollout).chain(done.revert) {
-                    self.state.rollouts.follow_row(&self.state.store, id).await?;
-                }
-                Ok(Ok(()))
-            }
-            Err(ActError::Refused(why)) => Ok(Err(why.to_string())),
-            Err(ActError::Store(error)) => Err(error),
-        }
     }
 }

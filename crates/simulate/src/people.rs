@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use handover_engine::rollout::controller::Act;
 use handover_model::api::{HoldCode, RolloutInfo, RolloutKind, RolloutState};
 use handover_store::StoreError;
 use handover_store::rollouts::Rollout;
@@ -24,12 +23,7 @@ impl World {
     }
 
     /// Asks the API; `None` where the server is down or dies of it.
-    fn ask(
-        &mut self,
-        method: &str,
-        path: &str,
-        body: &Value,
-    ) -> anyhow::Result<Option<(u16, Value)>> {
+    fn ask(&mut self, method: &str, path: &str, body: &Value) -> anyhow::Result<Option<(u16, Value)>> {
         let body = (!body.is_null()).then_some(body);
         let said = self.plane.ask(method, path, body);
         self.turned()?;
@@ -50,7 +44,8 @@ impl World {
             }
             let (id, name) = (self.hosts[number].id, self.hosts[number].name.clone());
             let body = json!({ "component": "web", "to": self.scenario.to, "expires_in": "24h" });
-            let Some((status, said)) = self.ask("POST", &format!("/agents/{id}/update"), &body)?
+            let Some((status, said)) =
+                self.ask("POST", &format!("/agents/{id}/update"), &body)?
             else {
                 return Ok(());
             };
@@ -65,19 +60,26 @@ impl World {
 
     /// Looks after the rollout, and after the one that takes it back.
     fn look_after(&mut self, spec: &Value) -> anyhow::Result<()> {
-        let Some(found) = self.plane.rollout("spring")? else {
-            return self.turned();
+        let Some((status, said)) = self.ask("GET", "/rollouts/spring", &Value::Null)? else {
+            return Ok(());
         };
-        let Some(info) = found else { return self.make_rollout(spec) };
-        self.vary_stop()?;
-        let revert = info.reverted_by;
-        self.decide(&info)?;
-        if let Some(revert) = revert
-            && let Some(Some(info)) = self.plane.rollout(&revert.to_string())?
-        {
-            self.decide(&info)?;
+        if status == 404 {
+            return self.make_rollout(spec);
         }
-        self.turned()
+        if status != 200 {
+            return Err(Broken(format!("a rollout can't be read: {status} {said}")).into());
+        }
+        self.vary_stop()?;
+        let info: RolloutInfo = serde_json::from_value(said).context("a rollout's answer")?;
+        self.decide(&info)?;
+        if let Some(revert) = info.reverted_by {
+            let path = format!("/rollouts/{revert}");
+            if let Some((200, said)) = self.ask("GET", &path, &Value::Null)? {
+                let info: RolloutInfo = serde_json::from_value(said).context("a revert's answer")?;
+                self.decide(&info)?;
+            }
+        }
+        Ok(())
     }
 
     fn make_rollout(&mut self, spec: &Value) -> anyhow::Result<()> {
@@ -85,49 +87,43 @@ impl World {
         if self.at < Duration::from_mins(3) {
             return Ok(());
         }
-        let spec = serde_json::from_value(spec.clone()).context("a specification")?;
-        let made = self.plane.make_rollout(spec)?;
-        self.tell(&"person", format_args!("makes a rollout: {made:?}"));
-        self.turned()
-    }
-
-    /// Acts on a rollout.
-    fn act_on(&mut self, info: &RolloutInfo, act: Act, does_cancel: bool) -> anyhow::Result<()> {
-        let words = format!("{act:?}");
-        let came = self.plane.act(info.id, act, does_cancel)?;
-        self.tell(&"person", format_args!("{words} on {}: {came:?}", info.name));
-        self.turned()?;
-        self.sequence_soon();
-        Ok(())
+        let made = self.ask("POST", "/rollouts", spec)?;
+        match made {
+            Some((status, said)) if (400..500).contains(&status) && status != 409 => {
+                Err(Broken(format!("a rollout is refused: {status} {said}")).into())
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn decide(&mut self, info: &RolloutInfo) -> anyhow::Result<()> {
-        let (by, reason) = ("operator".to_owned(), None);
+        let path = |what: &str| format!("/rollouts/{}/{what}", info.id);
         match info.state {
             RolloutState::Scheduled | RolloutState::Running => {
-                let waits = |code| matches!(code, HoldCode::Approval | HoldCode::CatchAll);
-                if let Some(hold) = info.holds.iter().find(|hold| waits(hold.code)) {
+                let approval =
+                    info.holds.iter().find(|hold| matches!(hold.code, HoldCode::Approval | HoldCode::CatchAll));
+                if let Some(hold) = approval {
                     let wave = hold.wave.unwrap_or(0);
                     // Before it is asked: the answer may be lost.
-                    let name = info.name.to_string();
-                    self.truth.rollouts.approved.entry(name).or_default().insert(wave);
-                    self.act_on(info, Act::Approve { wave: Some(wave), by, reason }, false)?;
+                    self.truth.rollouts.approved.entry(info.name.to_string()).or_default().insert(wave);
+                    self.ask("POST", &path("approve"), &json!({ "wave": wave }))?;
                 } else if !self.is_healed && self.person.chance(20_000) {
-                    self.act_on(info, Act::Pause { by, reason }, false)?;
+                    self.ask("POST", &path("pause"), &json!({ "reason": "lunch" }))?;
                 }
             }
             RolloutState::Paused => {
                 if self.is_healed || self.person.chance(200_000) {
-                    self.act_on(info, Act::Resume { by, reason }, false)?;
+                    self.ask("POST", &path("resume"), &json!({}))?;
                 }
             }
             RolloutState::Halted => {
-                if self.is_healed && self.person.chance(100_000) {
+                let waits = info.spec.on_halt == OnHalt::Stop || info.kind != RolloutKind::Update;
+                if self.is_healed && (waits || info.reverted_by.is_none()) && self.person.chance(300_000) {
                     let may_revert = info.kind == RolloutKind::Update;
                     if may_revert && self.person.chance(500_000) {
-                        self.act_on(info, Act::Revert { wave: None, by }, false)?;
+                        self.ask("POST", &path("revert"), &json!({ "reason": "it fails" }))?;
                     } else {
-                        self.act_on(info, Act::Abort { by }, true)?;
+                        self.ask("POST", &path("abort"), &json!({ "cancel": true }))?;
                     }
                 }
             }
@@ -176,10 +172,7 @@ impl World {
                     && !host.machine.is_upgrading()
             })
             && self.open_orders() == Some(0)
-            && self.rollouts().is_some_and(|all| {
-                all.iter().all(|row| row.state.is_over())
-                    && !(all.is_empty() && self.scenario.task != Task::Single)
-            })
+            && self.rollouts().is_some_and(|all| all.iter().all(|row| row.state.is_over()) && !(all.is_empty() && self.scenario.task != Task::Single))
     }
 
     fn rollouts(&self) -> Option<Vec<Rollout>> {
@@ -239,21 +232,17 @@ impl World {
         let rows = self.rollouts().context("the server is up")?;
         let row = rows.first().context("there is a rollout")?;
         let failed = row.counts.failed + row.counts.silent;
-        if self.scenario.quality == Quality::Good && failed == 0 && row.state != RolloutState::Done
-        {
-            let text =
-                format!("nothing failed, and the rollout is {}: {:?}", row.state, row.counts);
+        if self.scenario.quality == Quality::Good && failed == 0 && row.state != RolloutState::Done {
+            let text = format!("nothing failed, and the rollout is {}: {:?}", row.state, row.counts);
             return Err(Broken(text).into());
         }
-        if self.scenario.quality == Quality::AlwaysBad
-            && row.state == RolloutState::Done
-            && row.counts.failed > 0
-        {
+        if self.scenario.quality == Quality::AlwaysBad && row.state == RolloutState::Done && row.counts.failed > 0 {
             let text = format!("a release that always fails was rolled out: {:?}", row.counts);
             return Err(Broken(text).into());
         }
         let first = row.spec.gate.first.max(1);
-        let is_stepwise = !matches!(row.spec.strategy, handover_model::api::Strategy::Immediate {});
+        let is_stepwise =
+            !matches!(row.spec.strategy, handover_model::api::Strategy::Immediate {});
         if self.scenario.quality == Quality::AlwaysBad && is_stepwise && row.released > first * 3 {
             let text = format!("{} are released of a release that always fails", row.released);
             return Err(Broken(text).into());

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::body::Body;
-use handover_engine::rollout::controller::Act;
-use handover_model::api::{ApiTokenInfo, Permission, RolloutInfo, RolloutSpec, TokenState};
+use handover_model::api::{ApiTokenInfo, Permission, TokenState};
 use handover_model::wire::{PROTOCOL, PROTOCOL_HEADER, SignedDoc, secret_digest};
-use handover_model::{IdGen, Now, RolloutId, TokenId};
+use handover_model::{IdGen, Now, TokenId};
 use handover_server::simulation::{Plane as Process, database_options};
 use handover_server::{Clock, Config};
 use handover_store::{Fate, Inline, StoreError, Tx, api_tokens};
@@ -204,42 +203,6 @@ impl Plane {
             .ok()?;
         let (status, bytes) = self.answer(request)?;
         Some((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
-    }
-
-    /// Makes a rollout; `None` where the server is down or dies of it.
-    pub(crate) fn make_rollout(&mut self, spec: RolloutSpec) -> anyhow::Result<Option<bool>> {
-        let Some(process) = &self.process else { return Ok(None) };
-        let made = self.runtime.block_on(process.make_rollout(spec));
-        self.or_dead(made.map(|id| id.is_some()))
-    }
-
-    /// How a rollout stands; `None` where the server is down or dies of it.
-    pub(crate) fn rollout(&mut self, name: &str) -> anyhow::Result<Option<Option<RolloutInfo>>> {
-        let Some(process) = &self.process else { return Ok(None) };
-        let read = self.runtime.block_on(process.rollout(name));
-        self.or_dead(read)
-    }
-
-    /// A person's act on a rollout; `None` where the server is down or dies of it.
-    pub(crate) fn act(
-        &mut self,
-        rollout: RolloutId,
-        act: Act,
-        does_cancel: bool,
-    ) -> anyhow::Result<Option<Result<(), String>>> {
-        let Some(process) = &self.process else { return Ok(None) };
-        let acted = self.runtime.block_on(process.act(rollout, act, does_cancel));
-        self.or_dead(acted)
-    }
-
-    fn or_dead<T>(&self, done: Result<T, StoreError>) -> anyhow::Result<Option<T>> {
-        match done {
-            _ if self.database.is_dead() => Ok(None),
-            Ok(done) => Ok(Some(done)),
-            // Somebody else was faster; people try again.
-            Err(StoreError::Stale { .. } | StoreError::Fenced { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
     }
 
     fn answer(&mut self, request: http::Request<Body>) -> Option<Answer> {
