@@ -23,7 +23,12 @@ impl World {
     }
 
     /// Asks the API; `None` where the server is down or dies of it.
-    fn ask(&mut self, method: &str, path: &str, body: &Value) -> anyhow::Result<Option<(u16, Value)>> {
+    fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<Option<(u16, Value)>> {
         let body = (!body.is_null()).then_some(body);
         let said = self.plane.ask(method, path, body);
         self.turned()?;
@@ -44,8 +49,7 @@ impl World {
             }
             let (id, name) = (self.hosts[number].id, self.hosts[number].name.clone());
             let body = json!({ "component": "web", "to": self.scenario.to, "expires_in": "24h" });
-            let Some((status, said)) =
-                self.ask("POST", &format!("/agents/{id}/update"), &body)?
+            let Some((status, said)) = self.ask("POST", &format!("/agents/{id}/update"), &body)?
             else {
                 return Ok(());
             };
@@ -75,7 +79,8 @@ impl World {
         if let Some(revert) = info.reverted_by {
             let path = format!("/rollouts/{revert}");
             if let Some((200, said)) = self.ask("GET", &path, &Value::Null)? {
-                let info: RolloutInfo = serde_json::from_value(said).context("a revert's answer")?;
+                let info: RolloutInfo =
+                    serde_json::from_value(said).context("a revert's answer")?;
                 self.decide(&info)?;
             }
         }
@@ -100,12 +105,19 @@ impl World {
         let path = |what: &str| format!("/rollouts/{}/{what}", info.id);
         match info.state {
             RolloutState::Scheduled | RolloutState::Running => {
-                let approval =
-                    info.holds.iter().find(|hold| matches!(hold.code, HoldCode::Approval | HoldCode::CatchAll));
+                let approval = info
+                    .holds
+                    .iter()
+                    .find(|hold| matches!(hold.code, HoldCode::Approval | HoldCode::CatchAll));
                 if let Some(hold) = approval {
                     let wave = hold.wave.unwrap_or(0);
                     // Before it is asked: the answer may be lost.
-                    self.truth.rollouts.approved.entry(info.name.to_string()).or_default().insert(wave);
+                    self.truth
+                        .rollouts
+                        .approved
+                        .entry(info.name.to_string())
+                        .or_default()
+                        .insert(wave);
                     self.ask("POST", &path("approve"), &json!({ "wave": wave }))?;
                 } else if !self.is_healed && self.person.chance(20_000) {
                     self.ask("POST", &path("pause"), &json!({ "reason": "lunch" }))?;
@@ -117,8 +129,7 @@ impl World {
                 }
             }
             RolloutState::Halted => {
-                let waits = info.spec.on_halt == OnHalt::Stop || info.kind != RolloutKind::Update;
-                if self.is_healed && (waits || info.reverted_by.is_none()) && self.person.chance(300_000) {
+                if self.is_healed && self.person.chance(100_000) {
                     let may_revert = info.kind == RolloutKind::Update;
                     if may_revert && self.person.chance(500_000) {
                         self.ask("POST", &path("revert"), &json!({ "reason": "it fails" }))?;
@@ -172,7 +183,10 @@ impl World {
                     && !host.machine.is_upgrading()
             })
             && self.open_orders() == Some(0)
-            && self.rollouts().is_some_and(|all| all.iter().all(|row| row.state.is_over()) && !(all.is_empty() && self.scenario.task != Task::Single))
+            && self.rollouts().is_some_and(|all| {
+                all.iter().all(|row| row.state.is_over())
+                    && !(all.is_empty() && self.scenario.task != Task::Single)
+            })
     }
 
     fn rollouts(&self) -> Option<Vec<Rollout>> {
@@ -232,17 +246,21 @@ impl World {
         let rows = self.rollouts().context("the server is up")?;
         let row = rows.first().context("there is a rollout")?;
         let failed = row.counts.failed + row.counts.silent;
-        if self.scenario.quality == Quality::Good && failed == 0 && row.state != RolloutState::Done {
-            let text = format!("nothing failed, and the rollout is {}: {:?}", row.state, row.counts);
+        if self.scenario.quality == Quality::Good && failed == 0 && row.state != RolloutState::Done
+        {
+            let text =
+                format!("nothing failed, and the rollout is {}: {:?}", row.state, row.counts);
             return Err(Broken(text).into());
         }
-        if self.scenario.quality == Quality::AlwaysBad && row.state == RolloutState::Done && row.counts.failed > 0 {
+        if self.scenario.quality == Quality::AlwaysBad
+            && row.state == RolloutState::Done
+            && row.counts.failed > 0
+        {
             let text = format!("a release that always fails was rolled out: {:?}", row.counts);
             return Err(Broken(text).into());
         }
         let first = row.spec.gate.first.max(1);
-        let is_stepwise =
-            !matches!(row.spec.strategy, handover_model::api::Strategy::Immediate {});
+        let is_stepwise = !matches!(row.spec.strategy, handover_model::api::Strategy::Immediate {});
         if self.scenario.quality == Quality::AlwaysBad && is_stepwise && row.released > first * 3 {
             let text = format!("{} are released of a release that always fails", row.released);
             return Err(Broken(text).into());
