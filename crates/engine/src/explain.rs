@@ -5,9 +5,11 @@
 //! Invariant: the host decides. What is refused here would be refused there by the same
 //! [`crate::choose`]; what passes here may still be refused there, because the report is old.
 
-use handover_model::api::{Explanation, Layer, LayerKind, OrderInfo, OrderState};
+use handover_model::api::{
+    Explanation, HoldCode, HoldLifter, Layer, LayerKind, OrderInfo, OrderState, RolloutState,
+};
 use handover_model::wire::Action;
-use handover_model::{AgentId, AgentName, ComponentName, Pin, Timestamp, Version};
+use handover_model::{AgentId, AgentName, ComponentName, Pin, RolloutName, Timestamp, Version};
 
 mod beforehand;
 mod layers;
@@ -36,8 +38,29 @@ pub struct Known<'a> {
     pub reported_at: Option<Timestamp>,
     /// The stop of the whole fleet, if one stands.
     pub stop: Option<&'a FleetStop>,
+    /// Rollouts of the component that the agent is a member of and that are not over.
+    pub rollouts: &'a [InRollout],
     /// Orders about the component, the newest first: the open ones and the last that ended.
     pub orders: &'a [OrderInfo],
+}
+
+/// An agent's place in a rollout that is not over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InRollout {
+    /// The rollout.
+    pub name: RolloutName,
+    /// Where it brings its members; absent for one that takes them back.
+    pub to: Option<Version>,
+    /// How it stands.
+    pub state: RolloutState,
+    /// The name of the agent's wave.
+    pub wave: String,
+    /// Whether the agent may have its order.
+    pub released: bool,
+    /// What holds the agent, or the rollout, back: the first that does, in words.
+    pub held: Option<(HoldCode, String)>,
+    /// Who has to do something about that.
+    pub by: HoldLifter,
 }
 
 /// A stop of the whole fleet: while it stands, no update is handed out for the first time.
@@ -81,18 +104,23 @@ pub fn explain(known: &Known<'_>) -> Explanation {
     }
 }
 
-/// The version that the component could be expected at: what an open order names, else the newest
+/// The version that the component could be expected at: what an open order names, else where a
+/// rollout brings it, else the newest
 /// of its channel that is not revoked, else what was ordered last and not taken back by a person,
 /// else what it has.
 fn wanted(known: &Known<'_>) -> Option<Version> {
     let open = known.orders.iter().filter(|order| !order.state.is_final()).find_map(ordered);
+    let rolled = || known.rollouts.iter().find_map(|rollout| rollout.to.clone());
     let newest = || known.beforehand.newest_offered();
     let last = || {
         let last = known.orders.iter().find(|order| moves(order))?;
         let was_tried = last.state == OrderState::Done || went_wrong(last.state);
         ordered(last).filter(|_| was_tried)
     };
-    open.or_else(newest).or_else(last).or_else(|| known.beforehand.current().cloned())
+    open.or_else(rolled)
+        .or_else(newest)
+        .or_else(last)
+        .or_else(|| known.beforehand.current().cloned())
 }
 
 /// The version that an order names.

@@ -122,6 +122,17 @@ impl Rollouts {
         self.lock().values().filter_map(|live| live.touched(agent)).collect()
     }
 
+    /// What is to be said of an agent's places in rollouts of a component.
+    pub(crate) fn explain(
+        &self,
+        agent: AgentKey,
+        component: &handover_model::ComponentName,
+    ) -> Vec<handover_engine::explain::InRollout> {
+        let all = self.lock();
+        let same = all.values().filter(|live| live.row.spec.component == *component);
+        same.filter_map(|live| live.says(agent)).collect()
+    }
+
     /// Looks at one rollout, or changes it.
     pub(crate) fn with<T>(&self, key: RolloutKey, look: impl FnOnce(&mut Live) -> T) -> Option<T> {
         self.lock().get_mut(&key).map(look)

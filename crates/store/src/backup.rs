@@ -14,7 +14,7 @@ use crate::sqlite::{self, Session, classify};
 use crate::store::Options;
 use crate::tables::TABLES;
 use crate::tx::Driver;
-use crate::{Database, Store, StoreError, Tx, meta, params, postgres};
+use crate::{Database, Store, StoreError, Tx, meta, params, postgres, rollouts};
 
 /// What a restore did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +27,8 @@ pub struct Restored {
     pub orders: u64,
     /// Enrolment tokens that were open and are revoked now.
     pub tokens: u64,
+    /// Rollouts that ran and are paused now.
+    pub rollouts: u64,
 }
 
 impl Store {
@@ -228,6 +230,10 @@ fn begin_new_life(
          changed_at = $1, generation = generation + 1 WHERE ended_at IS NULL",
         params![now],
     )?;
+    // A backup of the first schema has no rollouts.
+    if meta::schema(tx)? > 1 {
+        restored.rollouts = rollouts::pause_all(tx, now)?;
+    }
     restored.tokens = tx.execute(
         "UPDATE tokens SET revoked_at = $1, generation = generation + 1 \
          WHERE used_at IS NULL AND revoked_at IS NULL AND expires_at > $1",
@@ -235,6 +241,7 @@ fn begin_new_life(
     )?;
     let counts = serde_json::json!({
         "epoch": restored.epoch, "orders_voided": restored.orders, "tokens_revoked": restored.tokens,
+        "rollouts_paused": restored.rollouts,
     });
     let change = NewAudit {
         at: now,

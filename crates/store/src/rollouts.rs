@@ -308,6 +308,27 @@ pub fn count_by_state(tx: &mut Tx<'_>) -> Result<Vec<(RolloutState, u32)>, Store
     rows.iter().map(|row| Ok((row.parse(0)?, row.get(1)?))).collect()
 }
 
+/// Pauses every rollout that runs, after a restore: what happened since the backup is not known
+/// here, so that a person looks first. The controller's record says so too.
+pub(crate) fn pause_all(tx: &mut Tx<'_>, now: Timestamp) -> Result<u64, StoreError> {
+    let sql = format!("{SELECT} WHERE state = 'running' ORDER BY key LIMIT 1000");
+    let running: Vec<Rollout> = tx.query(&sql, &[])?.iter().map(read).collect::<Result<_, _>>()?;
+    for mut row in running.iter().cloned() {
+        let record = serde_json::from_str(&row.progress).unwrap_or_default();
+        if let serde_json::Value::Object(mut record) = record {
+            record.insert("state".to_owned(), "paused".into());
+            let by = serde_json::json!({
+                "by": "server", "at": now, "reason": "restored from a backup",
+            });
+            record.insert("paused".to_owned(), by);
+            row.progress = serde_json::Value::Object(record).to_string();
+        }
+        row.state = RolloutState::Paused;
+        save(tx, &row, now)?;
+    }
+    Ok(u64::try_from(running.len()).unwrap_or(u64::MAX))
+}
+
 fn one(
     tx: &mut Tx<'_>,
     condition: &str,

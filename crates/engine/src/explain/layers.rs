@@ -1,14 +1,15 @@
 //! Everything that bears on where a component stands, in the order in which it is asked.
 
 use handover_model::Version;
-use handover_model::api::{Layer, LayerKind, Lift, Lifter, OrderInfo, OrderState};
+use handover_model::api::{HoldLifter, Layer, LayerKind, Lift, Lifter, OrderInfo, OrderState};
 use handover_model::wire::{Action, ComponentState};
 
-use super::{Known, Membership, Refusal, lifts, moves, went_wrong};
+use super::{InRollout, Known, Membership, Refusal, lifts, moves, went_wrong};
 
 pub(super) fn all(known: &Known<'_>, wanted: Option<&Version>) -> Vec<Layer> {
     let mut layers = vec![membership(known), presence(known), report(known)];
     layers.extend(stop(known));
+    layers.extend(known.rollouts.iter().filter_map(|rollout| in_rollout(known, rollout)));
     layers.extend(order(known, wanted));
     let state = known.beforehand.state;
     layers.extend(state.and_then(trial));
@@ -99,6 +100,37 @@ fn stop(known: &Known<'_>) -> Option<Layer> {
     }
     let how = "let it go on with `handover stop off`".to_owned();
     Some(holds(LayerKind::Fleet, "fleet-stopped", sentence, lifts::lift(Lifter::Operator, how)))
+}
+
+/// A rollout whose turn has not come for this host, or that something holds back. Once the host
+/// has its order, the order speaks.
+fn in_rollout(known: &Known<'_>, rollout: &InRollout) -> Option<Layer> {
+    if known.orders.iter().any(|order| !order.state.is_final() && moves(order)) {
+        return None;
+    }
+    let InRollout { name, wave, .. } = rollout;
+    let whither = rollout
+        .to
+        .as_ref()
+        .map_or_else(|| "takes it back".to_owned(), |to| format!("brings it to {to}"));
+    let is_there = rollout.to.is_some() && rollout.to.as_ref() == known.beforehand.current();
+    let stands = if rollout.released { "it may have its order" } else { "its turn has not come" };
+    let why = rollout.held.as_ref().map_or_else(String::new, |(_, text)| format!(": {text}"));
+    let sentence =
+        format!("rollout {name} ({}) {whither} in wave {wave:?}, and {stands}{why}", rollout.state);
+    if is_there || (rollout.released && rollout.held.is_none()) {
+        return Some(says(LayerKind::Rollout, "rollout", sentence));
+    }
+    let lift = match rollout.by {
+        HoldLifter::Time => lifts::lift(Lifter::Time, "wait".to_owned()),
+        HoldLifter::Hosts => {
+            lifts::lift(Lifter::Time, format!("see `handover rollout show {name}`"))
+        }
+        HoldLifter::Person | HoldLifter::Outside => {
+            lifts::lift(Lifter::Operator, format!("see `handover rollout show {name}`"))
+        }
+    };
+    Some(holds(LayerKind::Rollout, "rollout-waits", sentence, lift))
 }
 
 /// What orders say: the one that is open, else the last one that ended.

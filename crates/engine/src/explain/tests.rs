@@ -95,6 +95,7 @@ impl Site {
             beforehand: self.beforehand(),
             reported_at: Some(when(800)),
             stop: None,
+            rollouts: &[],
             orders: &self.orders,
         }
     }
@@ -344,4 +345,30 @@ fn a_return_by_itself_is_explained_where_the_repository_is_not_known() {
     assert_eq!(told.code, "quarantined");
     assert!(told.sentence.contains("and not at 1.1.0"), "{}", told.sentence);
     assert!(told.sentence.contains("it crashed"), "{}", told.sentence);
+}
+
+#[test]
+fn a_rollout_that_waits_is_why_and_says_for_what() {
+    let site = Site::new();
+    let waits = InRollout {
+        name: "web-2".parse().unwrap(),
+        to: Some("9.0.0".parse().unwrap()),
+        state: RolloutState::Running,
+        wave: "25 %".to_owned(),
+        released: false,
+        held: Some((HoldCode::Soak, "the wave is watched".to_owned())),
+        by: HoldLifter::Time,
+    };
+    let layer_of = |rollout: &InRollout| {
+        let rollouts = [rollout.clone()];
+        let explained = explain(&Known { rollouts: &rollouts, orders: &[], ..site.known() });
+        explained.layers.into_iter().find(|layer| layer.layer == LayerKind::Rollout).unwrap()
+    };
+    let layer = layer_of(&waits);
+    assert!(layer.holds && layer.code == "rollout-waits", "{layer:?}");
+    for word in ["web-2", "25 %", "9.0.0", "the wave is watched"] {
+        assert!(layer.sentence.contains(word), "{}", layer.sentence);
+    }
+    let free = layer_of(&InRollout { released: true, held: None, ..waits });
+    assert!(!free.holds, "{free:?}");
 }

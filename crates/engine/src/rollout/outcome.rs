@@ -38,6 +38,10 @@ pub enum Standing {
 /// the pause is nothing that the host did.
 pub const PAUSED: &str = "rollout.paused";
 
+/// The code of orders that a restored database voided: what became of them is not known, so that
+/// the host is asked again.
+pub const RESTORED: &str = "restored";
+
 /// What an order's state and stored code mean. `accepted`: whether the host was ever known to have
 /// it, which a state of `cancelling` alone does not say.
 pub fn standing_of(state: OrderState, code: Option<&str>, accepted: bool) -> Standing {
@@ -50,6 +54,7 @@ pub fn standing_of(state: OrderState, code: Option<&str>, accepted: bool) -> Sta
         OrderState::Refused => Standing::Ended(refused(code)),
         OrderState::Expired => Standing::Ended(Outcome::Passing),
         OrderState::Cancelled if code == Some(PAUSED) => Standing::Ended(Outcome::Passing),
+        OrderState::Voided if code == Some(RESTORED) => Standing::Ended(Outcome::Passing),
         OrderState::Cancelled | OrderState::Superseded | OrderState::Voided => {
             Standing::Ended(Outcome::Withdrawn)
         }
@@ -117,6 +122,9 @@ mod tests {
         let cancelled = |code| standing_of(OrderState::Cancelled, code, true);
         assert_eq!(cancelled(Some(PAUSED)), Standing::Ended(Outcome::Passing));
         assert_eq!(cancelled(None), Standing::Ended(Outcome::Withdrawn));
+        let voided = |code| standing_of(OrderState::Voided, Some(code), true);
+        assert_eq!(voided(RESTORED), Standing::Ended(Outcome::Passing));
+        assert_eq!(voided("agent.retired"), Standing::Ended(Outcome::Withdrawn));
         let failed = standing_of(OrderState::Failed, Some("busy"), true);
         assert_eq!(failed, Standing::Ended(Outcome::Failed));
     }

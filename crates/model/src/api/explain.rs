@@ -45,6 +45,8 @@ pub enum LayerKind {
     Report,
     /// Whether somebody stopped the whole fleet.
     Fleet,
+    /// A rollout that the host is a member of.
+    Rollout,
     /// An order for the component.
     Order,
     /// What the repository offers.

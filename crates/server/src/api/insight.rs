@@ -15,7 +15,7 @@ use handover_store::{Tx, agents, fleet, pins};
 use super::call::{AgentRef, Call, Segments};
 use super::library::Shelf;
 use super::{answer, place};
-use crate::Problem;
+use crate::{AppState, Problem};
 
 /// The most ended orders that an explanation looks back on.
 const LOOK_BACK: u32 = 50;
@@ -56,7 +56,13 @@ impl Dossier {
         reported.chain(ordered).collect()
     }
 
-    fn explain(&self, component: &ComponentName, stock: &Shelf, now: Timestamp) -> Explanation {
+    fn explain(
+        &self,
+        state: &AppState,
+        component: &ComponentName,
+        stock: &Shelf,
+        now: Timestamp,
+    ) -> Explanation {
         let offers = stock.offers(component);
         let orders: Vec<OrderInfo> = self
             .orders
@@ -78,6 +84,7 @@ impl Dossier {
             beforehand: self.beforehand(component, offers.as_deref(), stock, now),
             reported_at: self.report.as_ref().map(|(_, at)| *at),
             stop: self.stop.as_ref(),
+            rollouts: &state.rollouts.explain(self.agent.key, component),
             orders: &orders,
         })
     }
@@ -120,8 +127,10 @@ pub(super) async fn explain_agent(
         Some(component) => BTreeSet::from([component]),
         None => dossier.components(),
     };
-    let explained: Vec<Explanation> =
-        asked.iter().map(|component| dossier.explain(component, &shelf, call.now)).collect();
+    let explained: Vec<Explanation> = asked
+        .iter()
+        .map(|component| dossier.explain(&call.state, component, &shelf, call.now))
+        .collect();
     answer::json(&explained)
 }
 

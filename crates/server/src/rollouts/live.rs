@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use handover_engine::explain::InRollout;
 use handover_engine::rollout::controller::{Controller, Event, WindowFact};
 use handover_engine::rollout::holds::Held;
 use handover_engine::rollout::plan::Plan;
 use handover_engine::rollout::roster::Roster;
 use handover_engine::window::Schedule;
-use handover_model::api::{RolloutKind, RolloutSpec, RolloutState};
+use handover_model::api::{HoldLifter, MemberOutcome, RolloutKind, RolloutSpec, RolloutState};
 use handover_model::{RolloutId, RolloutName, Timestamp};
 use handover_store::rollouts::{Rollout, RolloutKey};
 use handover_store::{AgentKey, StoreError};
@@ -234,6 +235,48 @@ impl Live {
             position,
             spec: Arc::clone(&self.spec),
             generation: self.row.generation,
+        })
+    }
+
+    /// What is to be said of an agent's place in it.
+    pub(super) fn says(&self, agent: AgentKey) -> Option<InRollout> {
+        if self.row.ended_at.is_some() {
+            return None;
+        }
+        let drawn = self.drawn.as_ref()?;
+        let position = drawn.position(agent)?;
+        let is_settled =
+            self.controller().is_some_and(|controller| match controller.outcome(position) {
+                MemberOutcome::Waiting
+                | MemberOutcome::Released
+                | MemberOutcome::Away
+                | MemberOutcome::Running => false,
+                MemberOutcome::Done
+                | MemberOutcome::Failed
+                | MemberOutcome::Decayed
+                | MemberOutcome::Silent
+                | MemberOutcome::Refused
+                | MemberOutcome::Withdrawn
+                | MemberOutcome::Satisfied
+                | MemberOutcome::LeftOut => true,
+            });
+        if is_settled {
+            return None;
+        }
+        let released = position < self.row.released;
+        let own = self.waits.why(position).map(|why| (why.code, why.text.clone()));
+        let first = self.holds.first().map(|held| &held.hold);
+        let whole = first.map(|hold| (hold.code, hold.text.clone()));
+        let wave = usize::try_from(drawn.plan.wave_of(position)).ok();
+        let wave = wave.and_then(|wave| drawn.plan.waves.get(wave));
+        Some(InRollout {
+            name: self.row.name.clone(),
+            to: (self.row.kind == RolloutKind::Update).then(|| self.row.spec.to.clone()),
+            state: self.row.state,
+            wave: wave.map(|wave| wave.name.clone()).unwrap_or_default(),
+            released,
+            held: own.or_else(|| whole.filter(|_| !released)),
+            by: first.map_or(HoldLifter::Hosts, |hold| hold.lifted_by),
         })
     }
 

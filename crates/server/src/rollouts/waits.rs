@@ -11,6 +11,8 @@ use handover_model::api::HoldCode;
 pub(crate) struct Waiting {
     /// What holds it.
     pub(crate) code: HoldCode,
+    /// In a sentence.
+    pub(crate) text: String,
     /// When that ends by itself.
     pub(crate) until: Option<Timestamp>,
 }
@@ -52,6 +54,11 @@ impl Waits {
     /// Why one waits.
     pub(crate) fn code_of(&self, position: u32) -> Option<HoldCode> {
         self.by_position.get(&position).map(|(_, waiting)| waiting.code)
+    }
+
+    /// Why one waits, in a sentence.
+    pub(crate) fn why(&self, position: u32) -> Option<&Waiting> {
+        self.by_position.get(&position).map(|(_, waiting)| waiting)
     }
 
     /// Takes out those whose time has come.
@@ -112,7 +119,7 @@ mod tests {
     use super::*;
 
     fn waiting(code: HoldCode, until: Option<i64>) -> Waiting {
-        Waiting { code, until: until.map(Timestamp::from_micros) }
+        Waiting { code, text: String::new(), until: until.map(Timestamp::from_micros) }
     }
 
     #[test]

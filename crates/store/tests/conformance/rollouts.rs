@@ -21,6 +21,7 @@ on_both_databases! {
     lists_show_the_newest_first_and_only_what_was_asked_for,
     a_decay_is_noted_once,
     updates_that_ended_are_counted_by_how,
+    a_rollout_that_ran_is_paused_by_a_restore,
 }
 
 fn rollout_id(number: u64) -> RolloutId {
@@ -245,6 +246,29 @@ fn a_decay_is_noted_once(rig: &Rig) {
     assert_eq!(found, [decay]);
     let found = read(&store, move |tx| rollouts::decays(tx, rollout, Some(3), 10)).unwrap();
     assert_eq!(found, []);
+}
+
+fn a_rollout_that_ran_is_paused_by_a_restore(rig: &Rig) {
+    let store = rig.open();
+    let key = make(&store, 1, "app-2").unwrap();
+    write(&store, move |tx| {
+        let mut row = rollouts::by_key(tx, key)?.unwrap();
+        row.state = RolloutState::Running;
+        "{\"state\":\"running\",\"released\":3}".clone_into(&mut row.progress);
+        rollouts::save(tx, &row, at(2))
+    })
+    .unwrap();
+    let path = rig.path("backup.db");
+    store.backup(&path).unwrap();
+    let target = Rig::sqlite();
+    let options = crate::rig::options();
+    let restored = handover_store::backup::restore(&path, &target.database, &options).unwrap();
+    assert_eq!(restored.rollouts, 1);
+    let row = read(&target.open(), |tx| rollouts::get(tx, rollout_id(1))).unwrap().unwrap();
+    assert_eq!((row.state, row.generation), (RolloutState::Paused, 3));
+    let record: serde_json::Value = serde_json::from_str(&row.progress).unwrap();
+    assert_eq!((&record["state"], &record["released"]), (&"paused".into(), &3.into()));
+    assert_eq!(record["paused"]["reason"], "restored from a backup");
 }
 
 fn updates_that_ended_are_counted_by_how(rig: &Rig) {

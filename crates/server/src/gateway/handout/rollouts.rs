@@ -157,7 +157,6 @@ impl Desk<'_> {
 
     /// What is to be kept of a no: whom to wake when, and what the controller has to hear.
     fn note(&self, tx: &mut Tx<'_>, withheld: Withheld) -> Result<Option<Waiting>, Problem> {
-        let waits = |code, until| Some(Waiting { code, until });
         match withheld {
             Withheld::NotReleased | Withheld::Over | Withheld::LeftOut | Withheld::Settled(_) => {
                 Ok(None)
@@ -167,14 +166,17 @@ impl Desk<'_> {
                 Ok(None)
             }
             // Its end wakes the agent.
-            Withheld::Open => Ok(waits(HoldCode::Priority, None)),
+            Withheld::Open => {
+                let text = "another order for the component is open".to_owned();
+                Ok(Some(Waiting { code: HoldCode::Priority, text, until: None }))
+            }
             Withheld::Held(held) => {
                 let code = held.hold.code;
                 let is_own = matches!(code, HoldCode::Requirement | HoldCode::Priority);
                 if is_own && self.wish.membership.waited != Some(code) {
                     self.tell(tx, "rollout.blocked", Some(code))?;
                 }
-                Ok(waits(code, held.hold.until))
+                Ok(Some(Waiting { code, text: held.hold.text, until: held.hold.until }))
             }
         }
     }
