@@ -35,10 +35,13 @@ pub(crate) enum GroupCommand {
         /// Its name.
         name: String,
     },
-    /// Forget a group. One that others name stays.
+    /// Forget a group. One that other groups or live rollouts name stays, unless that is meant.
     Delete {
         /// Its name.
         name: String,
+        /// Even if other groups or live rollouts name it: they miss it then.
+        #[arg(long)]
+        anyway: bool,
         #[command(flatten)]
         only: OnlyIf,
     },
@@ -61,9 +64,10 @@ pub(super) fn run(command: GroupCommand, desk: &Desk<'_>) -> Result<(), ControlE
             Ok(())
         }
         GroupCommand::Show { name } => show(&api, &name, desk),
-        GroupCommand::Delete { name, only } => {
+        GroupCommand::Delete { name, anyway, only } => {
             let group = find(&api, &name)?;
-            let path = routes::one(routes::GROUPS, &group.name);
+            let query = if anyway { "?anyway=true" } else { "" };
+            let path = format!("{}{query}", routes::one(routes::GROUPS, &group.name));
             let tag = only.tag();
             let gone: serde_json::Value =
                 api.change("forget it", (Method::Delete, &path), None::<&()>, tag.as_deref())?;
