@@ -9,6 +9,7 @@ mod bare;
 mod chain;
 mod control;
 mod fleet;
+mod gates;
 mod load;
 mod process;
 mod real_world;
@@ -35,20 +36,21 @@ fn main() -> anyhow::Result<()> {
 
 fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("bench lies in the root")?;
+    let is_wanted = |group: &Group| arguments.only.is_none_or(|only| only == *group);
+    let wanted: Vec<Group> = Group::ALL.into_iter().filter(is_wanted).collect();
     let programs = match &arguments.programs {
         Some(built) => std::path::absolute(built)?,
-        None => build(root)?,
+        None if wanted.iter().any(|group| group.runs_programs()) => build(root)?,
+        None => PathBuf::new(),
     };
     let page = root.join("docs/benchmarks.md");
     let mut sections = table::Page::read(&page)?;
-    for group in Group::ALL {
-        if arguments.only.is_some_and(|only| only != group) {
-            continue;
-        }
+    for group in wanted {
         let rows = match group {
             Group::Host => updates::measure(&programs)?,
             Group::Chain => chain::measure()?,
             Group::Control => control::measure(&programs, arguments.scale)?,
+            Group::Gates => gates::measure(arguments.scale),
         };
         sections.put(group, &rows);
     }

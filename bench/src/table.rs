@@ -71,11 +71,13 @@ pub(crate) enum Group {
     Chain,
     /// The control plane.
     Control,
+    /// The sequential gate of rollouts.
+    Gates,
 }
 
 impl Group {
     /// All, in the order of the page.
-    pub(crate) const ALL: [Self; 3] = [Self::Host, Self::Chain, Self::Control];
+    pub(crate) const ALL: [Self; 4] = [Self::Host, Self::Chain, Self::Control, Self::Gates];
 
     /// The group of that name.
     pub(crate) fn named(name: &str) -> anyhow::Result<Self> {
@@ -89,6 +91,7 @@ impl Group {
             Self::Host => "host",
             Self::Chain => "chain",
             Self::Control => "control",
+            Self::Gates => "gates",
         }
     }
 
@@ -97,6 +100,7 @@ impl Group {
             Self::Host => "A host and its updates",
             Self::Chain => "Verification",
             Self::Control => "The control plane",
+            Self::Gates => "The gate of rollouts",
         }
     }
 
@@ -105,6 +109,15 @@ impl Group {
         match self {
             Self::Host | Self::Chain => "",
             Self::Control => include_str!("control/notes.md"),
+            Self::Gates => include_str!("gates/notes.md"),
+        }
+    }
+
+    /// Whether our programs have to be built for it.
+    pub(crate) fn runs_programs(self) -> bool {
+        match self {
+            Self::Host | Self::Control => true,
+            Self::Chain | Self::Gates => false,
         }
     }
 }
@@ -161,8 +174,8 @@ impl Page {
     /// The page as it is written.
     pub(crate) fn text(&self) -> String {
         let mut text = String::from(
-            "# Benchmarks\n\nWritten by `make bench` (`ONLY=host`, `chain` or `control` measures one \
-             section and keeps the others); do not edit. Every figure stands beside a peer or a \
+            "# Benchmarks\n\nWritten by `make bench` (`ONLY=host`, `chain`, `control` or `gates` measures \
+             one section and keeps the others); do not edit. Every figure stands beside a peer or a \
              limit of the machine that was measured in the same run: compare ratios, not times.\n",
         );
         for group in Group::ALL {

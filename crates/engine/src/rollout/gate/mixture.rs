@@ -47,7 +47,7 @@ pub const EXPLICIT: [Term; 3] = [term(5.0, 0.1), term(15.0, 0.6), term(100.0, 0.
 pub const STRATUM: [Term; 3] = [term(15.0, 0.3), term(100.0, 0.4), term(500.0, 0.3)];
 
 /// Silence.
-pub const SILENT: [Term; 4] = [term(1.5, 0.25), term(2.5, 0.25), term(6.0, 0.25), term(20.0, 0.25)];
+pub const SILENT: [Term; 4] = [term(1.5, 0.2), term(2.5, 0.25), term(5.0, 0.4), term(15.0, 0.15)];
 
 /// A mixture against one baseline: E(K, n) = Σ wⱼ (pⱼ/p₀)^K ((1 − pⱼ)/(1 − p₀))^(n − K).
 ///
