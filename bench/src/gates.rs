@@ -3,10 +3,12 @@
 
 mod campaign;
 mod dice;
+mod driven;
 mod fleet;
 mod play;
 
 use campaign::{Campaign, Found};
+use driven::Premises;
 use fleet::{Fleet, HEALTHY, World};
 use play::Rule;
 
@@ -23,7 +25,7 @@ const PEER: Rule = Rule::Percentage(5);
 const UNLUCKY: World = World { do_outages_spare_the_unexposed: true, ..HEALTHY };
 
 /// Measures all; `scale` divides how many rollouts are played.
-pub(crate) fn measure(scale: u32) -> Vec<Row> {
+pub(crate) fn measure(scale: u32) -> anyhow::Result<Vec<Row>> {
     let fleet = Fleet::new(100_000, 2_000);
     let limits_of = Limits::new();
     let campaign = |fleet, world, rule, rollouts: u32| Campaign {
@@ -38,7 +40,8 @@ pub(crate) fn measure(scale: u32) -> Vec<Row> {
     rows.push(small_platform(&fleet, &campaign));
     rows.extend(why(&fleet, &campaign));
     rows.extend(limits(&limits_of, &campaign));
-    rows
+    rows.extend(by_controller(&fleet, scale)?);
+    Ok(rows)
 }
 
 /// Makes a campaign of so many rollouts.
@@ -200,6 +203,59 @@ impl Limits {
             of_1000: Fleet::new(1_000, 20),
         }
     }
+}
+
+/// The production controller itself, with its waves, deadlines and plain thresholds.
+fn by_controller(fleet: &Fleet, scale: u32) -> anyhow::Result<Vec<Row>> {
+    let (small, large) = (Premises::draw(&Fleet::new(2_000, 40))?, Premises::draw(fleet)?);
+    let many = |rollouts: u32| (rollouts / scale).max(20);
+    let (healthy, _) = small.play(&HEALTHY, many(10_000));
+    let mut rows = vec![Row {
+        what: "production controller, 2,000 hosts: healthy rollouts that halt; steps in all waves",
+        found: format!(
+            "{}; {} and {} steps",
+            share(&healthy),
+            healthy.steps(50),
+            healthy.steps(95)
+        ),
+        aim: "≤ 4 in 10,000",
+        is_met: Some(u64::from(healthy.halted) * 10_000 <= 4 * u64::from(healthy.rollouts)),
+        beside: String::new(),
+    }];
+    let cases = [
+        (
+            "production controller: hosts exposed, 10 % fail",
+            World { failing: 100_000, ..HEALTHY },
+            "≤ 60 and 100",
+            (60, 100),
+        ),
+        (
+            "production controller: hosts exposed, 2 % fail",
+            World { failing: 20_000, ..HEALTHY },
+            "≤ 300 and 800",
+            (300, 800),
+        ),
+        (
+            "production controller: hosts exposed, 10 % more fall silent",
+            World { silenced: 100_000, ..HEALTHY },
+            "≤ 100 and 220",
+            (100, 220),
+        ),
+    ];
+    for (what, world, aim, (p50, p95)) in cases {
+        let (found, by_threshold) = large.play(&world, many(2_000));
+        rows.push(Row {
+            what,
+            found: exposed(&found),
+            aim,
+            is_met: Some(found.exposed(50) <= p50 && found.exposed(95) <= p95),
+            beside: format!(
+                "of {} halts {by_threshold} by a plain threshold, of a share of 20 %",
+                found.halted
+            ),
+        });
+    }
+    Ok(rows)
 }
 
 fn exposed(found: &Found) -> String {

@@ -11,6 +11,7 @@ mod control;
 mod fleet;
 mod gates;
 mod load;
+mod planning;
 mod process;
 mod real_world;
 mod site;
@@ -50,7 +51,8 @@ fn measure(arguments: &Arguments) -> anyhow::Result<()> {
             Group::Host => updates::measure(&programs)?,
             Group::Chain => chain::measure()?,
             Group::Control => control::measure(&programs, arguments.scale)?,
-            Group::Gates => gates::measure(arguments.scale),
+            Group::Gates => gates::measure(arguments.scale)?,
+            Group::Planning => planning::measure(arguments.scale)?,
         };
         sections.put(group, &rows);
     }

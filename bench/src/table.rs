@@ -73,11 +73,14 @@ pub(crate) enum Group {
     Control,
     /// The sequential gate of rollouts.
     Gates,
+    /// Plan and controller of a rollout.
+    Planning,
 }
 
 impl Group {
     /// All, in the order of the page.
-    pub(crate) const ALL: [Self; 4] = [Self::Host, Self::Chain, Self::Control, Self::Gates];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Host, Self::Chain, Self::Control, Self::Gates, Self::Planning];
 
     /// The group of that name.
     pub(crate) fn named(name: &str) -> anyhow::Result<Self> {
@@ -92,6 +95,7 @@ impl Group {
             Self::Chain => "chain",
             Self::Control => "control",
             Self::Gates => "gates",
+            Self::Planning => "planning",
         }
     }
 
@@ -101,6 +105,7 @@ impl Group {
             Self::Chain => "Verification",
             Self::Control => "The control plane",
             Self::Gates => "The gate of rollouts",
+            Self::Planning => "Planning a rollout",
         }
     }
 
@@ -110,6 +115,7 @@ impl Group {
             Self::Host | Self::Chain => "",
             Self::Control => include_str!("control/notes.md"),
             Self::Gates => include_str!("gates/notes.md"),
+            Self::Planning => include_str!("planning.md"),
         }
     }
 
@@ -117,7 +123,7 @@ impl Group {
     pub(crate) fn runs_programs(self) -> bool {
         match self {
             Self::Host | Self::Control => true,
-            Self::Chain | Self::Gates => false,
+            Self::Chain | Self::Gates | Self::Planning => false,
         }
     }
 }
@@ -174,7 +180,7 @@ impl Page {
     /// The page as it is written.
     pub(crate) fn text(&self) -> String {
         let mut text = String::from(
-            "# Benchmarks\n\nWritten by `make bench` (`ONLY=host`, `chain`, `control` or `gates` measures \
+            "# Benchmarks\n\nWritten by `make bench` (`ONLY=host`, `chain`, `control`, `gates` or `planning` measures \
              one section and keeps the others); do not edit. Every figure stands beside a peer or a \
              limit of the machine that was measured in the same run: compare ratios, not times.\n",
         );

@@ -40,18 +40,7 @@ impl Campaign<'_> {
             };
             parts.into_iter().flat_map(join).collect()
         });
-        let sorted = |of: fn(&Played) -> u32| {
-            let mut values: Vec<u32> = played.iter().map(of).collect();
-            values.sort_unstable();
-            values
-        };
-        Found {
-            rollouts: self.rollouts,
-            halted: played.iter().map(|played| u32::from(played.has_halted)).sum(),
-            exposed: sorted(|played| played.exposed),
-            last: sorted(|played| played.exposed_of_last),
-            steps: sorted(|played| played.steps),
-        }
+        Found::of(&played)
     }
 
     fn part(&self, first: u32, threads: u32) -> Vec<Played> {
@@ -65,6 +54,22 @@ impl Campaign<'_> {
 }
 
 impl Found {
+    /// Of so many rollouts.
+    pub(crate) fn of(played: &[Played]) -> Self {
+        let sorted = |of: fn(&Played) -> u32| {
+            let mut values: Vec<u32> = played.iter().map(of).collect();
+            values.sort_unstable();
+            values
+        };
+        Self {
+            rollouts: u32::try_from(played.len()).unwrap_or(u32::MAX),
+            halted: played.iter().map(|played| u32::from(played.has_halted)).sum(),
+            exposed: sorted(|played| played.exposed),
+            last: sorted(|played| played.exposed_of_last),
+            steps: sorted(|played| played.steps),
+        }
+    }
+
     /// Hosts that were exposed, below which so many percent of the rollouts lie.
     pub(crate) fn exposed(&self, percent: usize) -> u32 {
         at(&self.exposed, percent)
