@@ -55,8 +55,8 @@ fn false_halts<'a>(fleet: &'a Fleet, make: &impl Make<'a>) -> Vec<Row> {
         ("the same, where outages silence only touched hosts", UNLUCKY),
     ];
     let row = |(what, world)| {
-        let ours = make(fleet, world, Rule::Gate, 30_000).run();
-        let peer = make(fleet, world, PEER, 10_000).run();
+        let ours = make(fleet, world, Rule::Gate, 10_000).run();
+        let peer = make(fleet, world, PEER, 2_000).run();
         Row {
             what,
             found: format!("{}; {} and {} steps", share(&ours), ours.steps(50), ours.steps(95)),
@@ -90,7 +90,7 @@ fn exposures<'a>(fleet: &'a Fleet, make: &impl Make<'a>) -> Vec<Row> {
     ];
     let row = |(what, world, aim, limits): (_, _, _, Option<(u32, u32)>)| {
         let ours = make(fleet, world, Rule::Gate, 10_000).run();
-        let peer = make(fleet, world, PEER, 1_000).run();
+        let peer = make(fleet, world, PEER, 200).run();
         let is_met = limits.map(|(p50, p95)| ours.exposed(50) <= p50 && ours.exposed(95) <= p95);
         let ratio = times(f64::from(peer.exposed(50)), f64::from(ours.exposed(50)));
         Row {
@@ -106,9 +106,9 @@ fn exposures<'a>(fleet: &'a Fleet, make: &impl Make<'a>) -> Vec<Row> {
 
 fn small_platform<'a>(fleet: &'a Fleet, make: &impl Make<'a>) -> Row {
     let world = World { is_last_stratum_doomed: true, ..HEALTHY };
-    let ours = make(fleet, world, Rule::Gate, 10_000).run();
-    let pooled = make(fleet, world, Rule::Pooled, 10_000).run();
-    let peer = make(fleet, world, PEER, 1_000).run();
+    let ours = make(fleet, world, Rule::Gate, 2_000).run();
+    let pooled = make(fleet, world, Rule::Pooled, 2_000).run();
+    let peer = make(fleet, world, PEER, 200).run();
     let last = |found: &Found| {
         format!(
             "{} and {} of its 100 hosts; halted: {}",
@@ -134,13 +134,13 @@ fn why<'a>(fleet: &'a Fleet, make: &impl Make<'a>) -> Vec<Row> {
             "healthy, where every silent host of a site counts",
             UNLUCKY,
             Rule::EverySilentHost,
-            10_000,
+            2_000,
         ),
         (
             "healthy, where a site counts once in the whole rollout",
             UNLUCKY,
             Rule::OncePerRollout,
-            10_000,
+            2_000,
         ),
     ];
     let row = |(what, world, rule, rollouts)| {
@@ -162,8 +162,8 @@ fn limits<'a>(fleets: &'a Limits, make: &impl Make<'a>) -> Vec<Row> {
     let silenced = World { silenced: 100_000, ..HEALTHY };
     let few = |what, fleet: &'a Fleet| {
         let bad = make(fleet, silenced, Rule::Gate, 2_000).run();
-        let good = make(fleet, HEALTHY, Rule::Gate, 10_000).run();
-        let unlucky = make(fleet, UNLUCKY, Rule::Gate, 10_000).run();
+        let good = make(fleet, HEALTHY, Rule::Gate, 2_000).run();
+        let unlucky = make(fleet, UNLUCKY, Rule::Gate, 2_000).run();
         let beside = format!(
             "healthy: {}; where outages silence only touched hosts: {}",
             share(&good),
@@ -207,11 +207,11 @@ impl Limits {
 
 /// The production controller itself, with its waves, deadlines and plain thresholds.
 fn by_controller(fleet: &Fleet, scale: u32) -> anyhow::Result<Vec<Row>> {
-    let (small, large) = (Premises::draw(&Fleet::new(2_000, 40))?, Premises::draw(fleet)?);
+    let (small, large) = (Premises::draw(&Fleet::new(1_000, 20))?, Premises::draw(fleet)?);
     let many = |rollouts: u32| (rollouts / scale).max(20);
     let (healthy, _) = small.play(&HEALTHY, many(10_000));
     let mut rows = vec![Row {
-        what: "production controller, 2,000 hosts: healthy rollouts that halt; steps in all waves",
+        what: "production controller, 1,000 hosts: healthy rollouts that halt; steps in all waves",
         found: format!(
             "{}; {} and {} steps",
             share(&healthy),
@@ -243,7 +243,7 @@ fn by_controller(fleet: &Fleet, scale: u32) -> anyhow::Result<Vec<Row>> {
         ),
     ];
     for (what, world, aim, (p50, p95)) in cases {
-        let (found, by_threshold) = large.play(&world, many(2_000));
+        let (found, by_threshold) = large.play(&world, many(1_000));
         rows.push(Row {
             what,
             found: exposed(&found),

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use handover_engine::rollout::controller::{
@@ -32,6 +33,9 @@ pub(crate) struct Premises {
 
 /// A host that is not heard of for so long is away.
 const PATIENCE: Millis = Millis(60_000);
+
+/// How long an update takes on a host: longer than a host may be quiet.
+const UPDATE: Duration = Duration::from_mins(5);
 
 /// When every rollout begins.
 fn begin() -> Timestamp {
@@ -184,15 +188,14 @@ impl<'a> Driven<'a> {
         while idle < IDLE && !self.is_over() {
             let released = self.decide();
             if released.is_empty() {
+                // Deadlines pass, and who is silent is silent.
+                let later = self.controller.spec().deadline.duration() + 2 * PATIENCE.duration();
+                self.hosts.now = self.hosts.now.after(later);
                 idle += 1;
             } else {
-                idle = 0;
                 self.take(released);
-                self.decide();
+                idle = 0;
             }
-            // Deadlines pass, and who is silent is silent.
-            let later = self.controller.spec().deadline.duration() + 2 * PATIENCE.duration();
-            self.hosts.now = self.hosts.now.after(later);
         }
         let progress = self.controller.progress();
         let played = Played {
@@ -245,7 +248,8 @@ impl<'a> Driven<'a> {
         released.unwrap_or_default()
     }
 
-    /// Who was released takes the order; failures are told before successes.
+    /// Who was released takes the order. After a while, in which the untouched may fall silent as
+    /// well, the outcomes come, failures before successes.
     fn take(&mut self, released: Range<u32>) {
         let (world, now) = (self.hosts.world, self.hosts.now);
         self.hosts.step += 1;
@@ -266,6 +270,8 @@ impl<'a> Driven<'a> {
                 done.push(position);
             }
         }
+        self.hosts.now = now.after(UPDATE);
+        let now = self.hosts.now;
         for (positions, outcome) in [(failed, Outcome::Failed), (done, Outcome::Done)] {
             for position in positions {
                 self.controller.handle(Event::Ended { position, attempt: 1, outcome, at: now });
