@@ -9,7 +9,7 @@ use std::io::{IsTerminal as _, Write as _};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-pub(crate) use table::{fields, size, table};
+pub(crate) use table::{fields, size, table, width};
 
 /// How lists and reports are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

@@ -5,14 +5,14 @@ use handover_model::api::{RolloutInfo, Strategy};
 use super::super::api::Api;
 use super::super::{ControlError, Desk, words};
 use super::{find, view};
-use crate::output::fields;
+use crate::output::{fields, width};
 use crate::real_world::now;
 
 /// Shows one.
 pub(super) fn show(api: &Api, rollout: &str, desk: &Desk<'_>) -> Result<(), ControlError> {
     let rollout = find(api, rollout)?;
     desk.out.result(&rollout, |rollout| {
-        format!("{}\n\n{}", fields(&particulars(rollout)), view::progress(rollout, now()))
+        format!("{}\n\n{}", fields(&particulars(rollout)), view::progress(rollout, now(), width()))
     });
     Ok(())
 }

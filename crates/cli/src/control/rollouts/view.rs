@@ -25,20 +25,53 @@ pub(super) fn what(rollout: &RolloutInfo) -> String {
     }
 }
 
-/// Everything that moves.
-pub(super) fn progress(rollout: &RolloutInfo, now: Timestamp) -> String {
-    let mut parts = vec![waves(rollout)];
-    let mut lines: Vec<String> = Vec::new();
-    lines.extend(rollout.halt.iter().flat_map(halt));
-    lines.extend(rollout.holds.iter().map(|one| hold_at(one, now)));
-    lines.extend(rollout.evidence.as_ref().map(evidence));
-    lines.extend(
+/// Below this many columns the waves are sentences and no table.
+const NARROW: usize = 96;
+
+/// Everything that moves: what is stuck and why, the waves, what the gate sees. `columns` is how
+/// wide it may be, where that matters.
+pub(super) fn progress(rollout: &RolloutInfo, now: Timestamp, columns: Option<usize>) -> String {
+    let mut stuck: Vec<String> = Vec::new();
+    stuck.extend(rollout.halt.iter().flat_map(halt));
+    stuck.extend(rollout.holds.iter().map(|one| hold_at(one, now)));
+    stuck.extend(
         rollout.alerts.iter().map(|alert| format!("alert: {}: {}", alert.code, alert.text)),
     );
-    if !lines.is_empty() {
-        parts.push(lines.join("\n"));
+    let waves = if columns.is_some_and(|columns| columns < NARROW) {
+        sentences(rollout)
+    } else {
+        waves(rollout)
+    };
+    let evidence = rollout.evidence.as_ref().map(evidence).unwrap_or_default();
+    let parts = [stuck.join("\n"), waves, evidence];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
+}
+
+/// The waves, two lines each.
+fn sentences(rollout: &RolloutInfo) -> String {
+    let wave = |(wave, number): (&WaveInfo, u32)| {
+        format!("{number} {}: {}\n    {}", wave.name, state_of(wave), counted(&wave.counts))
+    };
+    rollout.waves.iter().zip(1_u32..).map(wave).collect::<Vec<_>>().join("\n")
+}
+
+/// How many stand how, in words; what is none is left out.
+pub(super) fn counted(counts: &Counts) -> String {
+    let mut text = format!("{} of {} released", grouped(counts.released), grouped(counts.members));
+    for (count, what) in [
+        (counts.running, "running"),
+        (counts.done, "done"),
+        (counts.failed, "failed"),
+        (counts.silent, "silent"),
+        (counts.away, "away"),
+        (counts.refused, "refused"),
+        (counts.satisfied, "there already"),
+    ] {
+        if count > 0 {
+            text = format!("{text}, {} {what}", grouped(count));
+        }
     }
-    parts.join("\n\n")
+    text
 }
 
 /// The waves, a row each, and all of them together.
@@ -239,7 +272,7 @@ pub(super) mod tests {
 
     #[test]
     fn waves_holds_and_evidence_are_lines() {
-        let text = progress(&rollout(), at("2030-01-01T00:10:00Z"));
+        let text = progress(&rollout(), at("2030-01-01T00:10:00Z"), None);
         for wanted in [
             "1  5 %    through",
             "2  100 %  running, approved by ben",
@@ -252,10 +285,18 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn on_a_narrow_terminal_waves_are_sentences_and_what_is_stuck_comes_first() {
+        let text = progress(&rollout(), at("2030-01-01T00:10:00Z"), Some(60));
+        assert!(text.starts_with("held: ramp"), "{text}");
+        let wave = "2 100 %: running, approved by ben\n    10 of 950 released, 3 running, 6 done";
+        assert!(text.contains(wave), "{text}");
+    }
+
+    #[test]
     fn a_hold_with_an_end_says_when_it_is() {
         let mut rollout = rollout();
         rollout.holds[0].until = Some(at("2030-01-01T02:10:00Z"));
-        let text = progress(&rollout, at("2030-01-01T00:10:00Z"));
+        let text = progress(&rollout, at("2030-01-01T00:10:00Z"), None);
         assert!(text.contains("(the hosts lift it), in 2h"), "{text}");
     }
 
@@ -272,7 +313,7 @@ pub(super) mod tests {
             "deciding": hosts,
         }))
         .ok();
-        let text = progress(&rollout, at("2030-01-01T00:10:00Z"));
+        let text = progress(&rollout, at("2030-01-01T00:10:00Z"), None);
         assert!(text.contains("halted in wave 2 by evidence: 6 of 30 failed"), "{text}");
         assert!(text.contains("  web-7  failed  the check failed health"), "{text}");
         assert!(text.contains("… and 2 more"), "{text}");

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use handover_client::real_world::Stop;
 use handover_model::Millis;
-use handover_model::api::{Counts, RolloutInfo, RolloutState, WaveInfo, WaveState};
+use handover_model::api::{RolloutInfo, RolloutState, WaveInfo, WaveState};
 
 use super::super::api::Api;
 use super::super::watch::clock_time;
 use super::super::{ControlError, Desk, routes};
-use super::view::{self, grouped, word};
+use super::view::{self, word};
 use crate::output::{plain, remark, size};
 use crate::real_world::now;
 
@@ -146,9 +146,24 @@ fn say_on_interrupt(hint: String) -> std::io::Result<()> {
 /// What is drawn, never more than the terminal holds.
 fn block(stands: &RolloutInfo, (columns, rows): (usize, usize)) -> Vec<String> {
     let head = format!("{}  {}  {}", stands.name, view::what(stands), stands.state);
-    let text = format!("{head}\n\n{}", view::progress(stands, now()));
-    let cut = |line: &str| plain(line).chars().take(columns.max(1)).collect();
-    text.lines().take(rows.saturating_sub(1).max(1)).map(cut).collect()
+    let text = format!("{head}\n\n{}", view::progress(stands, now(), Some(columns)));
+    let most = rows.saturating_sub(1).max(1);
+    text.lines().flat_map(|line| wrapped(&plain(line), columns.max(1))).take(most).collect()
+}
+
+/// A line in pieces of at most so many columns, between words where that goes.
+fn wrapped(line: &str, columns: usize) -> Vec<String> {
+    let mut pieces = Vec::new();
+    let mut rest: Vec<char> = line.chars().collect();
+    while rest.len() > columns {
+        let gap = rest.iter().take(columns + 1).rposition(|letter| *letter == ' ');
+        let end = gap.filter(|gap| *gap > 0).unwrap_or(columns);
+        let after = rest.split_off(end);
+        pieces.push(rest.into_iter().collect());
+        rest = after.into_iter().skip_while(|letter| *letter == ' ').collect();
+    }
+    pieces.push(rest.into_iter().collect());
+    pieces
 }
 
 /// What is new since it was looked at before, a line each.
@@ -192,25 +207,7 @@ fn wave_news(number: usize, old: Option<&WaveInfo>, wave: &WaveInfo) -> Option<S
         return None;
     }
     let state = word(&wave.state);
-    Some(format!("wave {number} ({}): {state}, {}", wave.name, counted(&wave.counts)))
-}
-
-fn counted(counts: &Counts) -> String {
-    let mut text = format!("{} of {} released", grouped(counts.released), grouped(counts.members));
-    for (count, what) in [
-        (counts.running, "running"),
-        (counts.done, "done"),
-        (counts.failed, "failed"),
-        (counts.silent, "silent"),
-        (counts.away, "away"),
-        (counts.refused, "refused"),
-        (counts.satisfied, "there already"),
-    ] {
-        if count > 0 {
-            text = format!("{text}, {} {what}", grouped(count));
-        }
-    }
-    text
+    Some(format!("wave {number} ({}): {state}, {}", wave.name, view::counted(&wave.counts)))
 }
 
 #[cfg(test)]
@@ -254,6 +251,13 @@ mod tests {
             assert!(block.iter().all(|line| line.chars().count() <= columns));
             assert!(!block.concat().contains('\u{1b}'));
         }
+    }
+
+    #[test]
+    fn long_lines_go_on_below() {
+        assert_eq!(wrapped("a hold of two words", 8), ["a hold", "of two", "words"]);
+        assert_eq!(wrapped("unbreakable", 4), ["unbr", "eaka", "ble"]);
+        assert_eq!(wrapped("", 4), [""]);
     }
 
     #[test]
