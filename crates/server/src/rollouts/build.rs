@@ -126,6 +126,7 @@ pub(super) fn event_of(
 
 /// When what happened to an order.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "as the columns of the order are called")]
 pub(super) struct Times {
     pub(super) handed_out_at: Option<Timestamp>,
     pub(super) accepted_at: Option<Timestamp>,
@@ -169,7 +170,9 @@ pub(crate) async fn open(state: &AppState, key: RolloutKey) -> Result<bool, Stor
         for event in events.into_iter().chain(presence(state, drawn, live.row.released)) {
             controller.handle(event);
         }
-        later.into_iter().for_each(|event| controller.handle(event));
+        for event in later {
+            controller.handle(event);
+        }
         live.brain = Brain::Open(Box::new(controller));
         Ok(true)
     });
@@ -185,7 +188,9 @@ pub(super) async fn open_aside(
     let key = row.key;
     let (_, events) = store.read(move |tx| snapshot(tx, key)).await?;
     let mut controller = open_on(&drawn, row)?;
-    events.into_iter().for_each(|event| controller.handle(event));
+    for event in events {
+        controller.handle(event);
+    }
     Ok(Some((drawn, controller)))
 }
 
@@ -228,7 +233,9 @@ pub(super) fn events_of(tx: &mut Tx<'_>, key: RolloutKey) -> Result<Vec<Event>, 
 pub(super) fn tell_presence(state: &AppState, live: &mut Live) {
     let Some(drawn) = live.drawn.clone() else { return };
     let events: Vec<Event> = presence(state, &drawn, live.row.released).collect();
-    events.into_iter().for_each(|event| live.tell(event));
+    for event in events {
+        live.tell(event);
+    }
 }
 
 /// Who of the released is there, as far as this replica knows.

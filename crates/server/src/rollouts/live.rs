@@ -114,11 +114,6 @@ impl Drawn {
     pub(crate) fn agent(&self, position: u32) -> Option<AgentKey> {
         agent_at(&self.roster, position).map(AgentKey::from_i64)
     }
-
-    /// The agents at places.
-    pub(crate) fn agents(&self, range: std::ops::Range<u32>) -> Vec<AgentKey> {
-        range.filter_map(|position| self.agent(position)).collect()
-    }
 }
 
 fn agent_at(roster: &Roster, position: u32) -> Option<i64> {

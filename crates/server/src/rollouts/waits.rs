@@ -1,7 +1,7 @@
 //! Members that came for their order and could not have it yet: whom to wake when that may have
 //! changed. Cost follows what happens, since nobody is woken for what did not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use handover_model::Timestamp;
 use handover_model::api::HoldCode;
@@ -23,7 +23,7 @@ pub(crate) struct Waits {
     by_position: BTreeMap<u32, (u64, Waiting)>,
     /// Those held by a limit, the longest first.
     queue: BTreeMap<u64, u32>,
-    by_time: BTreeMap<(Timestamp, u32), ()>,
+    by_time: BTreeSet<(Timestamp, u32)>,
     drawn: u64,
 }
 
@@ -36,7 +36,7 @@ impl Waits {
             self.queue.insert(self.drawn, position);
         }
         if let Some(until) = waiting.until {
-            self.by_time.insert((until, position), ());
+            self.by_time.insert((until, position));
         }
         self.by_position.insert(position, (self.drawn, waiting));
     }
@@ -65,7 +65,7 @@ impl Waits {
     pub(crate) fn due(&mut self, now: Timestamp) -> Vec<u32> {
         let after = self.by_time.split_off(&(now, u32::MAX));
         let due: Vec<u32> = std::mem::replace(&mut self.by_time, after)
-            .into_keys()
+            .into_iter()
             .map(|(_, place)| place)
             .collect();
         for position in &due {
@@ -76,7 +76,7 @@ impl Waits {
 
     /// When the first one's time comes.
     pub(crate) fn next(&self) -> Option<Timestamp> {
-        self.by_time.first_key_value().map(|((at, _), ())| *at)
+        self.by_time.first().map(|(at, _)| *at)
     }
 
     /// Takes out those that this kind of hold keeps.

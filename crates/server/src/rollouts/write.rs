@@ -79,7 +79,7 @@ impl Written {
             | RolloutState::Superseded => progress.ended_at,
         };
         row.watch_until = progress.watch_until.filter(|until| *until > now);
-        let events = decision.effects.iter().filter_map(|effect| told(&row, effect, now)).collect();
+        let events = decision.effects.iter().map(|effect| told(&row, effect, now)).collect();
         Ok(Some(Self { row, append: None, events, audit: None, revert: None, cancel: None }))
     }
 
@@ -210,7 +210,7 @@ pub(crate) fn made(new: &NewRollout, at: Timestamp) -> NewEvent {
     NewEvent { at, kind: "rollout.created", agent: None, order: None, rollout: Some(new.id), data }
 }
 
-fn told(row: &Rollout, effect: &Effect, at: Timestamp) -> Option<NewEvent> {
+fn told(row: &Rollout, effect: &Effect, at: Timestamp) -> NewEvent {
     let wave_name = |wave: &u32| {
         let plan: Option<Value> =
             row.plan.as_deref().and_then(|plan| serde_json::from_str(plan).ok());
@@ -255,5 +255,5 @@ fn told(row: &Rollout, effect: &Effect, at: Timestamp) -> Option<NewEvent> {
             ("rollout.alert", json!({ "code": alert.code, "text": alert.text }))
         }
     };
-    Some(event(row, kind, data, at))
+    event(row, kind, data, at)
 }

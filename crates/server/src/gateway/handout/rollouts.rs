@@ -98,7 +98,7 @@ impl Desk<'_> {
             components: &components,
             window: membership.windows.at(self.now),
             fleet_stopped: stop.as_deref(),
-            release: self.wish.release.as_ref().map(|()| ()).map_err(String::as_str),
+            release: self.wish.release.as_ref().copied().map_err(String::as_str),
             now: self.now,
         };
         let handed = match may_hand_out(&ask) {
