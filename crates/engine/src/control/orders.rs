@@ -180,6 +180,11 @@ pub fn hear(order: &Known<'_>, report: &OrderReport, host: Option<&HostState>) -
         OrderStage::Failed => told(OrderState::Failed),
         OrderStage::Reverted => told(OrderState::Reverted),
         OrderStage::Refused => told(OrderState::Refused),
+        // Whoever cancelled said why: a rollout that only paused comes back to the host.
+        OrderStage::Cancelled if order.state == OrderState::Cancelling => Change {
+            code: order.code.map(str::to_owned).or_else(|| report.code.clone()),
+            ..told(OrderState::Cancelled)
+        },
         OrderStage::Cancelled => told(OrderState::Cancelled),
         OrderStage::Expired => told(OrderState::Expired),
     };

@@ -183,7 +183,8 @@ impl Controller {
             | RolloutState::Superseded => {}
         }
         let changed = std::mem::take(&mut self.changed);
-        Decision { changed, effects, holds: self.holds(facts, now) }
+        let open = self.book.open_in_step(&self.progress);
+        Decision { changed, effects, holds: self.holds(facts, open, now) }
     }
 
     /// Halts, or goes on.

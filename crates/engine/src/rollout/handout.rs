@@ -11,7 +11,7 @@ use handover_model::{ComponentName, RolloutName, Timestamp, Version};
 
 use super::controller::WindowFact;
 use super::holds::Held;
-use super::outcome::{Outcome, Standing, standing_of};
+use super::outcome::{Outcome, PAUSED, Standing, standing_of};
 
 /// What is known when a host comes.
 #[derive(Debug, Clone, Copy)]
@@ -182,7 +182,10 @@ fn next_attempt(ask: &Ask<'_>) -> Result<u32, Withheld> {
             Err(Withheld::Settled(Outcome::Refused))
         }
         Outcome::Passing => {
-            let at = last.ended_at.unwrap_or(ask.now).after(backoff_after(ask.spec, made));
+            // A pause is nothing that went wrong on the host.
+            let is_pause = last.code == Some(PAUSED);
+            let backoff = if is_pause { Duration::ZERO } else { backoff_after(ask.spec, made) };
+            let at = last.ended_at.unwrap_or(ask.now).after(backoff);
             if ask.now < at {
                 let text = format!(
                     "attempt {made} of {} did not come off for a passing reason; the next one is \
@@ -292,7 +295,7 @@ pub(super) fn window_closed(opens: Option<Timestamp>) -> String {
 }
 
 pub(super) fn fleet_stopped(why: &str) -> String {
-    format!("the whole fleet is stopped: {why}; lift it with `handover stop lift`")
+    format!("the whole fleet is stopped: {why}; lift it with `handover stop off`")
 }
 
 pub(super) fn release_gone(spec: &RolloutSpec, why: &str) -> String {

@@ -365,6 +365,20 @@ async fn a_pause_that_is_committed_holds_everything_back_before_anybody_hears_of
     }
 }
 
+async fn stop_fleet(site: &Site) {
+    let now = site.now();
+    let written = site.running().state().store.write(move |tx| -> Result<(), StoreError> {
+        let (by, reason) = ("ann".to_owned(), Some("fire".to_owned()));
+        fleet::set_stop(tx, true, &fleet::Stop { by, at: now, reason }, 0)?;
+        let (kind, data) = ("fleet.stopped", json!({}));
+        events::insert(
+            tx,
+            &NewEvent { at: now, kind, agent: None, order: None, rollout: None, data },
+        )
+    });
+    written.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_halt_that_takes_back_brings_hosts_to_what_they_ran_before() {
     for site in Site::on_both().await {
@@ -387,6 +401,8 @@ async fn a_halt_that_takes_back_brings_hosts_to_what_they_ran_before() {
                 good = Some(number);
             } else {
                 hosts[number].says(&site, &order, OrderStage::Accepted).await;
+                // What goes back goes back in a stopped fleet too.
+                stop_fleet(&site).await;
                 hosts[number].says(&site, &order, OrderStage::Reverted).await;
             }
         }

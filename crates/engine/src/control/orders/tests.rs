@@ -183,6 +183,20 @@ fn rank(state: OrderState) -> u8 {
     }
 }
 
+#[test]
+fn the_word_of_whoever_cancelled_outlasts_the_hosts_confirmation() {
+    let action = update();
+    let confirmed = OrderReport {
+        code: Some("order.cancelled".to_owned()),
+        ..report(OrderStage::Cancelled, None)
+    };
+    let code = |order: &Known<'_>| hear(order, &confirmed, None).expect("it ended").code;
+    let plain = known(&action, OrderState::Cancelling);
+    assert_eq!(code(&plain).as_deref(), Some("order.cancelled"));
+    let paused = Known { code: Some("rollout.paused"), ..plain };
+    assert_eq!(code(&paused).as_deref(), Some("rollout.paused"));
+}
+
 proptest! {
     #[test]
     fn whatever_is_said_in_whatever_order_nothing_goes_back_or_changes_after_its_end(

@@ -30,6 +30,8 @@ pub(super) struct Book {
     pub(super) step: Range<u32>,
     pub(super) step_tally: Tally,
     pub(super) evidence: Evidence,
+    /// No member of the step before this position waits for an outcome.
+    open_from: u32,
     /// Weighed failures on hosts that had committed.
     pub(super) decays: u32,
     /// Something became of a member of the step since this was looked at last.
@@ -82,6 +84,7 @@ impl Book {
             waves: Vec::new(),
             step: 0..0,
             step_tally: Tally::default(),
+            open_from: 0,
             decays: 0,
             moved: true,
             deadlines: BinaryHeap::new(),
@@ -165,9 +168,17 @@ impl Book {
     ) {
         let from = self.tick(from);
         let attempt = u8::try_from(attempt).unwrap_or(u8::MAX);
-        let changed = self.touch(position, progress, |seat| seat.advance(attempt, phase, from));
-        let seat = self.seat(position).filter(|seat| seat.is_open() && !seat.is_judged());
-        if let (true, Some(seat)) = (changed, seat) {
+        let before = self.seat(position).filter(|seat| seat.is_open());
+        self.touch(position, progress, |seat| seat.advance(attempt, phase, from));
+        let Some(seat) = self.seat(position).filter(|seat| seat.is_open() && !seat.is_judged())
+        else {
+            return;
+        };
+        // One entry for each attempt: where it turns out to be too early, it is put back.
+        let has_entry = before.is_some_and(|before| {
+            before.attempt == seat.attempt && before.from <= seat.from && !before.is_judged()
+        });
+        if !has_entry {
             self.deadlines.push(Reverse((seat.from.saturating_add(self.deadline), position)));
         }
     }
@@ -207,6 +218,9 @@ impl Book {
             self.step_tally.take(before);
             self.step_tally.add(after);
             self.moved = true;
+            if after.waits_for_outcome() {
+                self.open_from = self.open_from.min(position);
+            }
         }
     }
 
@@ -275,7 +289,20 @@ impl Book {
                 tally.add(seat.cell(position < progress.released, self.attempts));
             }
         }
+        self.open_from = step.start;
         (self.step, self.step_tally, self.moved) = (step, tally, true);
+    }
+
+    /// Where members of the step that wait for an outcome are to be looked for: not from the
+    /// beginning each time, and not without end.
+    pub(super) fn open_in_step(&mut self, progress: &Progress) -> Range<u32> {
+        let is_open = |cell: Cell| cell.waits_for_outcome();
+        while self.open_from < self.step.end
+            && !self.cell(self.open_from, progress).is_some_and(is_open)
+        {
+            self.open_from += 1;
+        }
+        self.open_from..self.step.end.min(self.open_from.saturating_add(MOST_LOOKED_AT))
     }
 
     /// Members of a range were released: `progress` says so already.
@@ -299,13 +326,21 @@ impl Book {
             }
             self.deadlines.pop();
             let seat = self.seat(position).filter(|seat| seat.is_open() && !seat.is_judged());
-            let due = seat.map(|seat| seat.from.saturating_add(self.deadline));
-            // An entry of an earlier attempt, or of an order that has ended, says nothing.
-            if let Some(due) = due.filter(|due| tick >= *due) {
+            // An order that has ended says nothing any more.
+            let Some(due) = seat.map(|seat| seat.from.saturating_add(self.deadline)) else {
+                continue;
+            };
+            if tick >= due {
                 return Some((position, self.time(due)));
             }
+            self.deadlines.push(Reverse((due, position)));
         }
         None
+    }
+
+    #[cfg(test)]
+    pub(super) fn deadlines_kept(&self) -> usize {
+        self.deadlines.len()
     }
 
     /// The earliest deadline that may have to be judged.
@@ -361,6 +396,9 @@ impl Book {
         self.epoch.after(TICK.saturating_mul(tick))
     }
 }
+
+/// How many members of a step are looked at to name a few that wait.
+const MOST_LOOKED_AT: u32 = 4096;
 
 /// A length in ticks, rounded up: a deadline is never early.
 fn ticks(length: Duration) -> u32 {

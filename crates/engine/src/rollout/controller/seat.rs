@@ -68,6 +68,11 @@ pub(super) enum Cell {
 
 impl Cell {
     pub(super) const COUNT: usize = 16;
+
+    /// Whether the member is there, and has no outcome yet.
+    pub(super) fn waits_for_outcome(self) -> bool {
+        matches!(self, Self::Running | Self::Handed | Self::Released | Self::Retrying)
+    }
 }
 
 /// What a member weighs in the gate.

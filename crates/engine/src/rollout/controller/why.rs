@@ -1,5 +1,7 @@
 //! Everything that holds a rollout, with who or what can lift it, the most decisive first.
 
+use std::ops::Range;
+
 use handover_model::Timestamp;
 use handover_model::api::{CheckSpec, CheckVerdict, HoldCode, HoldLifter, RolloutState};
 
@@ -13,7 +15,8 @@ use crate::rollout::handout::{fleet_stopped, release_gone, window_closed};
 use crate::rollout::holds::Held;
 
 impl Controller {
-    pub(super) fn holds(&self, facts: &Facts<'_>, now: Timestamp) -> Vec<Held> {
+    /// Everything that holds it. `open`: where members of the step that wait are looked for.
+    pub(super) fn holds(&self, facts: &Facts<'_>, open: Range<u32>, now: Timestamp) -> Vec<Held> {
         match self.progress.state {
             RolloutState::Scheduled => vec![self.scheduled()],
             RolloutState::Paused => vec![self.paused()],
@@ -26,7 +29,7 @@ impl Controller {
                     Some(stands) if stands.began_at.is_none() => holds.extend(self.unbegun(wave)),
                     Some(stands) => match stands.settled_at {
                         Some(since) => holds.extend(self.settled(wave, since, facts, now)),
-                        None => holds.extend(self.in_step(wave, now)),
+                        None => holds.extend(self.in_step(wave, open, now)),
                     },
                 }
                 holds
@@ -109,9 +112,9 @@ impl Controller {
         Some(Held::new(code, HoldLifter::Person, text).wave(wave))
     }
 
-    fn in_step(&self, wave: u32, now: Timestamp) -> Vec<Held> {
+    fn in_step(&self, wave: u32, open: Range<u32>, now: Timestamp) -> Vec<Held> {
         let held = match self.pace(now) {
-            Pace::Waits => Some(self.waits(wave)),
+            Pace::Waits => Some(self.waits(wave, open)),
             Pace::Silent => Some(self.is_silent(wave)),
             Pace::Away => Some(self.is_away(wave)),
             Pace::TopUp(_) | Pace::Next(_) | Pace::Settled => None,
@@ -130,7 +133,8 @@ impl Controller {
         holds
     }
 
-    fn waits(&self, wave: u32) -> Held {
+    fn waits(&self, wave: u32, open: Range<u32>) -> Held {
+        let named = self.named(open, Cell::waits_for_outcome);
         let tally = &self.book.step_tally;
         let (under_way, retrying) = (tally.under_way(), tally.of(Cell::Retrying));
         let untaken = tally.of(Cell::Released);
@@ -139,9 +143,7 @@ impl Controller {
                 "{} did not come off for a passing reason and are tried again",
                 hosts(retrying)
             );
-            return self.about(HoldCode::Retry, HoldLifter::Time, text, wave, |cell| {
-                matches!(cell, Cell::Retrying)
-            });
+            return Held::new(HoldCode::Retry, HoldLifter::Time, text).wave(wave).positions(named);
         }
         let text = format!(
             "{} of this step have no outcome yet: {under_way} under way, {untaken} that have not \
@@ -149,9 +151,7 @@ impl Controller {
             hosts(under_way + untaken + retrying),
             tally.of(Cell::Away)
         );
-        self.about(HoldCode::Ramp, HoldLifter::Hosts, text, wave, |cell| {
-            matches!(cell, Cell::Running | Cell::Handed | Cell::Released | Cell::Retrying)
-        })
+        Held::new(HoldCode::Ramp, HoldLifter::Hosts, text).wave(wave).positions(named)
     }
 
     fn is_silent(&self, wave: u32) -> Held {
@@ -259,7 +259,7 @@ impl Controller {
         Held::new(code, lifted_by, text).wave(wave).positions(self.named(range, wanted))
     }
 
-    fn named(&self, range: std::ops::Range<u32>, wanted: impl Fn(Cell) -> bool) -> Vec<u32> {
+    fn named(&self, range: Range<u32>, wanted: impl Fn(Cell) -> bool) -> Vec<u32> {
         let attempts = self.book.attempts();
         let wanted = |seat: Seat, position: u32| {
             wanted(seat.cell(position < self.progress.released, attempts))

@@ -120,6 +120,9 @@ fn what_ended_is_not_tried_again_and_what_passed_is_after_a_while() {
     assert_eq!(code(may_hand_out(&soon)), HoldCode::Retry);
     let later = Ask { attempts: &lapsed, now: second(600), ..case.ask() };
     assert_eq!(may_hand_out(&later).unwrap().attempt, 3);
+    let paused = Attempt { code: Some(PAUSED), ..attempt(OrderState::Cancelled, 0) };
+    let ask = Ask { attempts: &[paused], now: second(0), ..case.ask() };
+    assert_eq!(may_hand_out(&ask).unwrap().attempt, 2, "a pause is no failure");
     let spent = [lapsed[0], lapsed[0], lapsed[0]];
     let ask = Ask { attempts: &spent, now: second(90_000), ..case.ask() };
     assert_eq!(may_hand_out(&ask), Err(Withheld::Settled(Outcome::Refused)));

@@ -395,3 +395,28 @@ fn a_deadline_is_told_with_the_moment_that_is_waited_beyond_it() {
     }
     assert_eq!(world.controller.outcome(0), MemberOutcome::Silent);
 }
+
+#[test]
+fn a_member_takes_eight_bytes_and_sixteen_while_it_is_under_way() {
+    use super::super::seat::Seat;
+    assert_eq!(std::mem::size_of::<Seat>(), 8);
+    let mut world = World::new(r#""strategy": {"kind": "immediate"}"#, 100);
+    world.look();
+    for position in 0..100 {
+        let from = world.now;
+        world.tell(Event::HandedOut { position, attempt: 1, from });
+        world.tell(Event::Exposed {
+            position,
+            attempt: 1,
+            from: from.after(std::time::Duration::from_secs(20)),
+        });
+    }
+    assert_eq!(world.controller.book.deadlines_kept(), 100);
+    // The deadline counts from the acknowledgement all the same.
+    world.now = second(1800 + 61);
+    world.look();
+    assert_eq!(world.controller.counts().running, 100);
+    world.now = second(1820 + 61);
+    world.look();
+    assert_eq!(world.controller.counts().failed, 100);
+}
