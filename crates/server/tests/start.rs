@@ -135,3 +135,29 @@ async fn keys_of_another_database_are_refused() {
     assert!(matches!(error, StartError::KeysForeign { .. }), "{error}");
     assert_eq!(error.exit_code(), 6);
 }
+
+#[tokio::test]
+async fn a_key_of_webhooks_that_is_lost_or_another_is_never_replaced_unasked() {
+    let (_dir, data) = temp();
+    Server::start(config(&data)).await.unwrap().stop().await;
+    let path = data.join("keys/webhooks.key");
+    let first = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let lost = Server::start(config(&data)).await.expect_err("the key is gone");
+    assert!(matches!(lost, StartError::WebhookKeyMissing { .. }), "{lost}");
+    assert_eq!((lost.exit_code(), lost.code()), (6, "server.key-missing"));
+    assert!(!path.exists(), "nothing is made in its place");
+
+    let (_other, elsewhere) = temp();
+    Server::start(config(&elsewhere)).await.unwrap().stop().await;
+    std::fs::copy(elsewhere.join("keys/webhooks.key"), &path).unwrap();
+    let foreign = Server::start(config(&data)).await.expect_err("it is another server's");
+    assert!(matches!(foreign, StartError::KeysForeign { .. }), "{foreign}");
+
+    // A person's word: an empty file.
+    std::fs::File::create(&path).unwrap().set_len(0).unwrap();
+    Server::start(config(&data)).await.unwrap().stop().await;
+    let second = std::fs::read(&path).unwrap();
+    assert!(second.len() == first.len() && second != first);
+    Server::start(config(&data)).await.unwrap().stop().await;
+}
