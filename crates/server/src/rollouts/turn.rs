@@ -48,9 +48,17 @@ pub(crate) async fn turn(state: &AppState, lease: &Lease) -> Result<(), StoreErr
                 }
                 state.rollouts.ring();
             }
-            Err(error) => {
+            Err(error @ StoreError::Fenced { .. }) => {
                 state.rollouts.with(key, Live::drop_controller);
                 return Err(error);
+            }
+            // One rollout that can't be decided does not keep the others waiting.
+            Err(error) => {
+                tracing::warn!(error = %crate::Chain(&error), "rollout not decided; tried again");
+                state.rollouts.with(key, |live| {
+                    live.drop_controller();
+                    (live.is_stirred, live.look_at) = (false, Some(now.after(AGAIN)));
+                });
             }
         }
     }
@@ -354,7 +362,8 @@ impl Live {
 pub(crate) fn wake(state: &AppState, now: Timestamp) {
     let mut woken = Vec::new();
     state.rollouts.each(|live| {
-        let due = live.waits.due(now);
+        let mut due = live.waits.due(now);
+        due.extend(live.waits.nudged(now));
         if let Some(drawn) = &live.drawn {
             woken.extend(due.into_iter().filter_map(|position| drawn.agent(position)));
         }

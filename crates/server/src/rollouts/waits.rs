@@ -25,7 +25,15 @@ pub(crate) struct Waits {
     queue: BTreeMap<u64, u32>,
     by_time: BTreeSet<(Timestamp, u32)>,
     drawn: u64,
+    /// When those were woken last of whose turn nobody may tell.
+    nudged_at: Option<Timestamp>,
 }
+
+/// How often some of those that a limit keeps are woken although nobody tells: the ones that were
+/// woken before may have gone. The same for those that wait for a release to be offered again.
+const NUDGE: std::time::Duration = std::time::Duration::from_secs(10);
+/// How many of them.
+const NUDGED: usize = 16;
 
 impl Waits {
     /// Notes one who waits.
@@ -76,7 +84,20 @@ impl Waits {
 
     /// When the first one's time comes.
     pub(crate) fn next(&self) -> Option<Timestamp> {
-        self.by_time.first().map(|(at, _)| *at)
+        let nudge = self.nudged_at.filter(|_| !self.by_position.is_empty());
+        super::sooner(self.by_time.first().map(|(at, _)| *at), nudge.map(|at| at.after(NUDGE)))
+    }
+
+    /// Takes out some of those of whose turn nobody may tell, once in a while.
+    pub(crate) fn nudged(&mut self, now: Timestamp) -> Vec<u32> {
+        let is_due = self.nudged_at.is_none_or(|at| now >= at.after(NUDGE));
+        if self.by_position.is_empty() || !is_due {
+            return Vec::new();
+        }
+        self.nudged_at = Some(now);
+        let mut woken = self.of_limits(NUDGED);
+        woken.extend(self.of_code(HoldCode::Release));
+        woken
     }
 
     /// Takes out those that this kind of hold keeps.
@@ -133,6 +154,18 @@ mod tests {
         assert!(waits.due(Timestamp::from_micros(10)).is_empty());
         assert_eq!(waits.code_of(9), Some(HoldCode::Requirement));
         assert_eq!(waits.all(), [8, 9]);
+    }
+
+    #[test]
+    fn those_of_whose_turn_nobody_tells_are_woken_once_in_a_while() {
+        let mut waits = Waits::default();
+        waits.insert(1, waiting(HoldCode::Limit, None));
+        waits.insert(2, waiting(HoldCode::Window, Some(90_000_000)));
+        assert_eq!(waits.nudged(Timestamp::from_micros(0)), [1]);
+        waits.insert(1, waiting(HoldCode::Limit, None));
+        assert!(waits.nudged(Timestamp::from_micros(9_000_000)).is_empty());
+        assert_eq!(waits.next(), Some(Timestamp::from_micros(10_000_000)));
+        assert_eq!(waits.nudged(Timestamp::from_micros(10_000_000)), [1]);
     }
 
     #[test]

@@ -66,10 +66,10 @@ pub(crate) async fn until(site: &Site, id: RolloutId, holds: impl Fn(&Rollout) -
             numbers.changed().await.expect("the server runs");
         }
     });
-    match waited.await {
-        Ok(row) => row,
-        Err(_elapsed) => panic!("never came: {:?}", stored(site, id).await),
+    if let Ok(row) = waited.await {
+        return row;
     }
+    panic!("never came: {:?}", stored(site, id).await)
 }
 
 /// A host that does what it is ordered.
@@ -394,16 +394,16 @@ async fn a_halt_that_takes_back_brings_hosts_to_what_they_ran_before() {
         .await;
         until(&site, id, |row| row.released == 2).await;
         let mut good = None;
-        for number in 0..4 {
-            let Some(order) = hosts[number].look(&site).await else { continue };
+        for (number, host) in hosts.iter_mut().enumerate() {
+            let Some(order) = host.look(&site).await else { continue };
             if good.is_none() {
-                hosts[number].succeeds(&site, &order).await;
+                host.succeeds(&site, &order).await;
                 good = Some(number);
             } else {
-                hosts[number].says(&site, &order, OrderStage::Accepted).await;
+                host.says(&site, &order, OrderStage::Accepted).await;
                 // What goes back goes back in a stopped fleet too.
                 stop_fleet(&site).await;
-                hosts[number].says(&site, &order, OrderStage::Reverted).await;
+                host.says(&site, &order, OrderStage::Reverted).await;
             }
         }
         let good = good.expect("two of four had their orders");
