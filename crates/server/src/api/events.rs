@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::call::{AgentRef, Call, bad_query};
 use super::piped::piped;
+use super::rollouts::RolloutRef;
 use crate::problem::Code;
 use crate::{AppState, Problem};
 
@@ -42,6 +43,7 @@ pub(super) async fn stream(call: Call) -> Result<Response, Problem> {
     let mut query = call.query();
     let agent = query.one("agent")?.map(|text| AgentRef::parse(&text)).transpose()?;
     let order: Option<OrderId> = query.parsed("order")?;
+    let rollout = query.one("rollout")?.map(|text| RolloutRef::parse(&text)).transpose()?;
     let kinds = query.many("kind");
     let after: Option<u64> = query.parsed("after")?;
     query.done()?;
@@ -55,10 +57,12 @@ pub(super) async fn stream(call: Call) -> Result<Response, Problem> {
         .read(move |tx| -> Result<_, Problem> {
             let agent: Option<AgentId> =
                 agent.as_ref().map(|agent| agent.find(tx)).transpose()?.map(|agent| agent.id);
-            let filter = match (order, agent) {
-                (Some(order), _) => Filter::Order(order),
-                (None, Some(agent)) => Filter::Agent(agent),
-                (None, None) => Filter::All,
+            let rollout = rollout.as_ref().map(|rollout| rollout.find(tx)).transpose()?;
+            let filter = match (order, rollout, agent) {
+                (Some(order), _, _) => Filter::Order(order),
+                (None, Some(rollout), _) => Filter::Rollout(rollout.id),
+                (None, None, Some(agent)) => Filter::Agent(agent),
+                (None, None, None) => Filter::All,
             };
             Ok((filter, events::range(tx)?))
         })

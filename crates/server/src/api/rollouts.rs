@@ -88,13 +88,13 @@ async fn find(call: &Call, text: &str) -> Result<Rollout, Problem> {
 
 /// A rollout by its id or its name.
 #[derive(Debug, Clone)]
-enum RolloutRef {
+pub(super) enum RolloutRef {
     Id(RolloutId),
     Name(RolloutName),
 }
 
 impl RolloutRef {
-    fn parse(text: &str) -> Result<Self, Problem> {
+    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
         if let Ok(id) = text.parse() {
             return Ok(Self::Id(id));
         }
@@ -105,7 +105,7 @@ impl RolloutRef {
     }
 
     /// The one of that id, or the newest one of that name.
-    fn find(&self, tx: &mut Tx<'_>) -> Result<Rollout, Problem> {
+    pub(super) fn find(&self, tx: &mut Tx<'_>) -> Result<Rollout, Problem> {
         let (found, named) = match self {
             Self::Id(id) => (rollouts::get(tx, *id)?, id.to_string()),
             Self::Name(name) => (rollouts::by_name(tx, name)?, name.to_string()),

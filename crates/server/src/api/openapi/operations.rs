@@ -400,6 +400,7 @@ static RELEASES: &[Operation] = &[
         .with_query(&[
             q("agent", Kind::Agent, "about this agent"),
             q("order", Kind::Order, "about this order"),
+            q("rollout", Kind::Text, "about this rollout, by id or name, and its orders"),
             q("kind", Kind::Texts, "of these kinds; `order.` means all that begin so"),
             q("after", Kind::Number, "after this number; `Last-Event-ID` goes before it"),
         ])
