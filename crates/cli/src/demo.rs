@@ -12,6 +12,7 @@ mod fleet;
 mod host;
 mod processes;
 mod publisher;
+mod rollouts;
 mod stage;
 mod story;
 
@@ -70,7 +71,7 @@ fn try_run(args: &DemoArgs) -> anyhow::Result<bool> {
     };
     let mut stage = Stage::set(&directory, stop)?;
     say(
-        "Handover: a control plane, five hosts, good and bad releases, and an attacker, on this machine.",
+        "Handover: a control plane, twenty hosts, good and bad rollouts, and an attacker, on this machine.",
     );
     say(&format!("Everything lies in {}.", directory.display()));
 
@@ -114,6 +115,9 @@ fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     chapters::agents(stage)?;
     chapters::killed(stage)?;
     fleet::join(stage)?;
+    rollouts::preview(stage)?;
+    rollouts::good(stage)?;
+    rollouts::bad(stage)?;
     let dead: Vec<String> = stage.hosts.iter_mut().flat_map(host::Host::dead_launchers).collect();
     stage.story.check(
         "all forty launchers are the ones that were started",
@@ -157,6 +161,11 @@ fn invite(stage: &Stage) -> anyhow::Result<()> {
     for (what, command) in [
         ("who is there", format!("{handover} agent list")),
         ("why a host is where it is", format!("{handover} agent explain {} web", host.name)),
+        ("how the rollouts went", format!("{handover} rollout show web-1-7-0")),
+        (
+            "take the good one back, too, and look on",
+            format!("{handover} rollout revert web-1-6-0 --yes --watch"),
+        ),
         ("everything that happens, live", format!("{handover} watch")),
         ("go back, by order", format!("{handover} agent rollback {} --component web", host.name)),
         ("what runs, and its proof", format!("{agent} status")),

@@ -60,12 +60,13 @@ pub(super) fn control_plane(stage: &mut Stage) -> anyhow::Result<()> {
     stage.story.chapter("A control plane that can sign no release");
     let url = stage.server.url();
     tell(&format!(
-        "It starts on an empty directory. The repository stays where it is, plain files at {url}: \
-         the control plane says when, and the keyholders say what."
+        "It starts on an empty directory. The repository stays where it is, plain files that \
+         hosts fetch from {url}; the control plane reads it as a host does, and holds no key for \
+         it. It says when, and the keyholders say what."
     ));
     command("handover server --data … --repository …    handover login hol1_…");
     let handover = stage.programs.path("handover");
-    let control = Control::start(&handover, stage.directory(), &url)?;
+    let control = Control::start(&handover, stage.directory(), &stage.publisher.repository())?;
     stage.story.check("it listens, and the operator is logged in", Ok(control.url()));
     stage.control = Some(control);
     Ok(())

@@ -31,7 +31,7 @@ pub(super) struct Control {
     desk: PathBuf,
     log: PathBuf,
     address: SocketAddr,
-    repository: String,
+    repository: PathBuf,
     server: Option<Daemon>,
 }
 
@@ -40,7 +40,7 @@ impl Control {
     pub(super) fn start(
         handover: &Path,
         directory: &Path,
-        repository: &str,
+        repository: &Path,
     ) -> anyhow::Result<Self> {
         let mut control = Self {
             handover: handover.to_owned(),
@@ -80,9 +80,10 @@ impl Control {
     /// Starts the server, and waits until it answers.
     pub(super) fn switch_on(&mut self) -> anyhow::Result<()> {
         let (data, address) = (text(&self.data)?, self.address.to_string());
+        let repository = text(&self.repository)?;
         let words = [
             ["server", "--data", data, "--listen", &address],
-            ["--name", "127.0.0.1", "--repository", &self.repository, "--every=1s"],
+            ["--name", "127.0.0.1", "--repository", repository, "--every=1s"],
         ];
         // With these two, who is silent for five seconds is missed.
         let words = [&words.concat()[..], &["--longest-poll=2s"]].concat();

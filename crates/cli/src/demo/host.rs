@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use camino::Utf8PathBuf;
 use handover_hoststeps::disk::SlotsStore;
 use handover_model::{Hasher, Layout, Slot, Slots};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::catalogue::Programs;
@@ -92,9 +93,34 @@ impl Host {
 
     /// Asks both launchers to end, without waiting.
     pub(super) fn ask_to_end(&self) {
+        // One that was stopped could not end; one that was not is told nothing by this.
+        let _gone = self.thaw();
         for launcher in &self.launchers {
             launcher.ask_to_end();
         }
+    }
+
+    /// Stops its agent where it is, without ending it: to others the host falls silent.
+    pub(super) fn freeze(&self) -> anyhow::Result<()> {
+        self.signal_agent(Signal::STOP)
+    }
+
+    /// Lets a stopped agent go on.
+    pub(super) fn thaw(&self) -> anyhow::Result<()> {
+        self.signal_agent(Signal::CONT)
+    }
+
+    fn signal_agent(&self, signal: Signal) -> anyhow::Result<()> {
+        let launcher = self.launchers.get(1).context("it is switched off")?;
+        // Beside the agent the launcher has whatever the agent left to it.
+        let runs = |pid: &u32| {
+            let exe = fs::read_link(format!("/proc/{pid}/exe"));
+            exe.is_ok_and(|exe| exe.ends_with("bin/handover-agent"))
+        };
+        let agent = children_of(launcher.pid())?.into_iter().find(runs);
+        let pid = agent.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        let pid = pid.with_context(|| format!("{}: no agent runs", self.name))?;
+        Ok(kill_process(pid, signal)?)
     }
 
     /// Its root directory.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::catalogue::Programs;
 use super::clients::{Clients, Tally};
@@ -170,22 +171,25 @@ impl Stage {
                 ));
             }
             if self.clock.now().mono >= until {
-                end_by_force(&left);
+                signal(left.iter(), Signal::KILL);
                 let names: Vec<_> =
                     left.iter().map(|(pid, name)| format!("{pid} ({name})")).collect();
                 return Err(format!("had to be killed: {}", names.join(", ")));
             }
+            // Whoever watches a release after its commit goes on for as long as that was declared.
+            let watchers = left.iter().filter(|(_, name)| name.contains("handover/upgrade watch"));
+            signal(watchers, Signal::TERM);
             std::thread::park_timeout(GLANCE);
         }
     }
 }
 
-/// Kills what runs under the demo's own directory, by process id.
-fn end_by_force(left: &[(u32, String)]) {
-    for (pid, _) in left {
-        if let Some(pid) = i32::try_from(*pid).ok().and_then(rustix::process::Pid::from_raw) {
+/// Signals what runs under the demo's own directory, by process id.
+fn signal<'p>(processes: impl Iterator<Item = &'p (u32, String)>, signal: Signal) {
+    for (pid, _) in processes {
+        if let Some(pid) = i32::try_from(*pid).ok().and_then(Pid::from_raw) {
             // It may just have ended by itself.
-            let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let _gone = kill_process(pid, signal);
         }
     }
 }

@@ -1,12 +1,10 @@
 //! What a decision looks at beside the events: presence, windows, checks, the release, the
 //! fleet-wide stop.
 
-use handover_engine::control::presence::away_after;
 use handover_engine::rollout::controller::{
     CheckFact, Decision, Facts, MemberFact, Watched, WindowFact,
 };
 use handover_model::api::{RolloutKind, RolloutSpec};
-use handover_model::wire::LONGEST_WAIT;
 use handover_model::{Millis, RolloutId, Timestamp};
 use handover_store::checks::{self, Check};
 use handover_store::fleet::{self, Stop};
@@ -29,7 +27,7 @@ pub(crate) struct Scene {
 
 /// After how long a silence a host counts as away.
 pub(crate) fn patience(state: &AppState) -> Millis {
-    away_after(state.config.next, Millis(LONGEST_WAIT))
+    state.config.away_after()
 }
 
 impl Scene {
