@@ -106,22 +106,37 @@ impl<'s> Person<'s> {
 
     /// Posts a wish; repeated under the same key until there is an answer.
     pub(crate) fn post(&mut self, path: &str, key: &str, body: &Value) -> Reply {
+        self.try_post(path, key, body).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// The same, for one that may be refused.
+    pub(crate) fn try_post(
+        &mut self,
+        path: &str,
+        key: &str,
+        body: &Value,
+    ) -> Result<Reply, CallError> {
         let body = serde_json::to_vec(body).expect("JSON");
-        self.ask(path, |url| Call::post(url, body.clone()).with_header(IDEMPOTENCY_KEY, key))
+        let call = |url| Call::post(url, body.clone()).with_header(IDEMPOTENCY_KEY, key);
+        self.try_ask(path, call)
     }
 
     /// Asks until there is an answer.
     pub(crate) fn ask(&mut self, path: &str, call: impl Fn(String) -> Call) -> Reply {
+        self.try_ask(path, call).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Asks until there is an answer, or a refusal.
+    fn try_ask(&mut self, path: &str, call: impl Fn(String) -> Call) -> Result<Reply, CallError> {
         loop {
             match self.try_once(call(format!("{}/api/v1/{path}", self.site.url))) {
-                Ok(reply) => return reply,
                 Err(error) if may_pass(&error) => {
                     self.connected = None;
                     self.site.cut.fetch_add(1, Ordering::SeqCst);
                     assert!(!self.site.is_over(), "{path} was never answered: {error}");
                     Site::breathe();
                 }
-                Err(error) => panic!("{path}: {error}"),
+                answered => return answered,
             }
         }
     }
