@@ -1,7 +1,7 @@
 # Every target is a line or two; the gate (.ci/run) calls the same ones.
 .DEFAULT_GOAL := help
 
-demo: ## five hosts, good and bad releases, attackers, on this machine (ONCE=1: check and exit)
+demo: ## twenty hosts, good and bad rollouts, attackers, on this machine (ONCE=1: check and exit)
 	cargo build --workspace --bins
 	target/debug/handover demo $(if $(ONCE),--once)
 
@@ -14,7 +14,7 @@ test-hosts: ## real Debian hosts with systemd, and faults from outside; needs ro
 simulate: ## whole fleets on one thread each, from seeds (SEEDS=1..1000, or one that failed; TRACE=1: all of its story)
 	cargo run --profile simulate --package handover-simulate -- --seeds $(or $(SEEDS),1..200) $(if $(TRACE),--trace)
 
-bench: ## measure the budgets, each beside its peer, into docs/benchmarks.md (ONLY=host|chain|control|gates|planning)
+bench: ## measure the budgets, each beside its peer, into docs/benchmarks.md (ONLY=host|chain|control|gates|planning|rollout)
 	cargo run --release --package handover-bench -- $(if $(ONLY),--only $(ONLY))
 
 lint: ## formatting, clippy, the crate map, the repository's hygiene, the documentation's links

@@ -9,6 +9,7 @@ mod orders;
 mod peer;
 mod plane;
 mod postgres;
+mod rollouts;
 mod starting;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ pub(crate) struct Sizes {
     pub(crate) orders: u32,
     /// Hosts enrolled.
     pub(crate) enrolments: u32,
+    /// Members of a rollout.
+    pub(crate) members: u32,
 }
 
 impl Sizes {
@@ -57,6 +60,7 @@ impl Sizes {
             handshakes: 2_000 / scale,
             orders: 200 / scale.min(4),
             enrolments: 100 / scale.min(4),
+            members: 10_000 / scale,
         }
     }
 }
@@ -86,6 +90,11 @@ pub(crate) fn measure(programs: &Path, scale: u32) -> anyhow::Result<Vec<Row>> {
     rows.push(enrolments::measure(&ground, &few)?);
     rows.push(agent::measure(&ground)?);
     Ok(rows)
+}
+
+/// Measures a rollout through a large fleet.
+pub(crate) fn measure_rollout(programs: &Path, scale: u32) -> anyhow::Result<Vec<Row>> {
+    rollouts::measure(&Ground { programs: programs.to_owned(), sizes: Sizes::at(scale) })
 }
 
 /// The median of figures.

@@ -4,10 +4,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use handover_model::wire::{
-    HostState, PROTOCOL, PROTOCOL_HEADER, Place, SyncRequest, machine_digest,
+    HostState, PROTOCOL, PROTOCOL_HEADER, Place, SignedDoc, SyncRequest, machine_digest,
 };
-use handover_model::{AgentId, Digest, IdGen, Millis, SessionId, Timestamp};
+use handover_model::{AgentId, Digest, IdGen, Millis, ReleaseId, SessionId, Timestamp};
+use handover_trust::keys::{KeyError, SigningKey};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 /// The path of check-ins.
 const SYNC: &str = "/agent/v1/sync";
@@ -15,6 +17,11 @@ const SYNC: &str = "/agent/v1/sync";
 const FIRST: u64 = 1_000_000;
 /// When virtual agents were made.
 const MADE: i64 = 1_800_000_000_000_000;
+
+/// The key that all virtual agents sign their reports with.
+pub(crate) fn key() -> Result<SigningKey, KeyError> {
+    SigningKey::from_seed(Zeroizing::new([7; 32]))
+}
 
 /// One virtual agent.
 #[derive(Debug, Clone)]
@@ -60,13 +67,21 @@ pub(crate) fn shuffled(count: u32) -> Vec<u32> {
 
 /// How every virtual host stands: two components, as a host has them after its first updates.
 pub(crate) fn state() -> anyhow::Result<HostState> {
-    let release =
-        |version: &str| json!({ "version": version, "digest": Digest::of(version.as_bytes()) });
-    let component = |name: &str, version: &str| {
+    state_at(&release("1.0.0")?)
+}
+
+/// A release that nobody published.
+fn release(version: &str) -> anyhow::Result<ReleaseId> {
+    Ok(ReleaseId { version: version.parse()?, digest: Digest::of(version.as_bytes()) })
+}
+
+/// The same with another release of `web`.
+pub(crate) fn state_at(web: &ReleaseId) -> anyhow::Result<HostState> {
+    let component = |name: &str, release: &ReleaseId| {
         json!({
-            "component": name, "current": release(version), "sequence": 7,
+            "component": name, "current": release, "sequence": 7,
             "proof": {
-                "release": release(version), "executable": Digest::of(name.as_bytes()),
+                "release": release, "executable": Digest::of(name.as_bytes()),
                 "proved": true, "pid": 4242, "ready": true, "boot": "boot",
             },
             "mode": "automatic", "channel": "stable",
@@ -75,7 +90,7 @@ pub(crate) fn state() -> anyhow::Result<HostState> {
     Ok(serde_json::from_value(json!({
         "name": "host", "platform": "linux-x86_64", "agent_version": "0.1.0", "boot": "boot",
         "facts": { "os": "debian 13" },
-        "components": [component("handover-agent", "0.1.0"), component("web", "1.0.0")],
+        "components": [component("handover-agent", &release("0.1.0")?), component("web", web)],
     }))?)
 }
 
@@ -91,17 +106,27 @@ impl CheckIn {
     /// What the agent of that number sends when it has nothing to report and holds the state
     /// report `state` for sent.
     pub(crate) fn of(number: u32, state: Digest, wait: Millis) -> anyhow::Result<Self> {
-        let agent = Virtual::of(number);
+        Self::saying(&Virtual::of(number), (state, None), Vec::new(), wait)
+    }
+
+    /// What `agent` sends to say something, when it holds the state report `state` for sent and
+    /// has an order of that place.
+    pub(crate) fn saying(
+        agent: &Virtual,
+        (state, place): (Digest, Option<Place>),
+        reports: Vec<SignedDoc>,
+        wait: Millis,
+    ) -> anyhow::Result<Self> {
         let body = serde_json::to_string(&SyncRequest {
             session: agent.session,
             number: FIRST,
             machine: agent.machine,
             agent_version: "0.1.0".parse()?,
             state: Some(state),
-            place: None::<Place>,
+            place,
             order_keys: 1,
             ca: 1,
-            reports: Vec::new(),
+            reports,
             wait,
         })?;
         let text = format!(
@@ -113,8 +138,14 @@ impl CheckIn {
             body.len()
         );
         let mark = format!("\"number\":{FIRST}");
-        let number_at = text.rfind(&mark).map_or(0, |at| at + "\"number\":".len());
+        // The request's own number stands before those of its reports.
+        let number_at = text.find(&mark).map_or(0, |at| at + "\"number\":".len());
         Ok(Self { bytes: text.into_bytes(), number_at, number: FIRST })
+    }
+
+    /// The next request after those of another one.
+    pub(crate) fn after(self, other: &Self) -> Self {
+        Self { number: other.number, ..self }
     }
 
     /// The bytes, under the next number.

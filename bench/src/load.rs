@@ -6,6 +6,7 @@ mod connection;
 mod enrolments;
 mod handshakes;
 pub(crate) mod polls;
+pub(crate) mod rollouts;
 
 use std::io::{self, BufRead as _, Write as _};
 use std::net::SocketAddr;
@@ -59,6 +60,8 @@ pub(crate) enum Task {
         /// Ask for something, instead of connecting alone.
         asks: bool,
     },
+    /// Ask for orders, carry out what comes and report on it, until standard input ends.
+    Rollouts(rollouts::Fleet),
     /// Enrol hosts, each on a connection of its own.
     Enrolments {
         /// The requests' bodies.
@@ -125,6 +128,7 @@ async fn run(job: Job) -> anyhow::Result<Outcome> {
             handshakes::run(&connector, &meter, count, is_resumed).await
         }
         Task::Polls { agents, asks } => polls::run(connector, agents, asks).await,
+        Task::Rollouts(fleet) => rollouts::run(connector, fleet).await,
         Task::Enrolments { bodies, at_once } => {
             enrolments::run(connector, &meter, bodies, at_once).await
         }

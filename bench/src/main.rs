@@ -10,6 +10,7 @@ mod chain;
 mod control;
 mod fleet;
 mod gates;
+mod library;
 mod load;
 mod planning;
 mod process;
@@ -53,6 +54,7 @@ fn measure(arguments: &Arguments) -> anyhow::Result<()> {
             Group::Control => control::measure(&programs, arguments.scale)?,
             Group::Gates => gates::measure(arguments.scale)?,
             Group::Planning => planning::measure(arguments.scale)?,
+            Group::Rollout => control::measure_rollout(&programs, arguments.scale)?,
         };
         sections.put(group, &rows);
     }

@@ -75,12 +75,14 @@ pub(crate) enum Group {
     Gates,
     /// Plan and controller of a rollout.
     Planning,
+    /// A rollout through a large fleet.
+    Rollout,
 }
 
 impl Group {
     /// All, in the order of the page.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Host, Self::Chain, Self::Control, Self::Gates, Self::Planning];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Host, Self::Chain, Self::Control, Self::Gates, Self::Planning, Self::Rollout];
 
     /// The group of that name.
     pub(crate) fn named(name: &str) -> anyhow::Result<Self> {
@@ -96,6 +98,7 @@ impl Group {
             Self::Control => "control",
             Self::Gates => "gates",
             Self::Planning => "planning",
+            Self::Rollout => "rollout",
         }
     }
 
@@ -106,6 +109,7 @@ impl Group {
             Self::Control => "The control plane",
             Self::Gates => "The gate of rollouts",
             Self::Planning => "Planning a rollout",
+            Self::Rollout => "A rollout",
         }
     }
 
@@ -115,6 +119,7 @@ impl Group {
             Self::Host | Self::Chain => "",
             Self::Control => include_str!("control/notes.md"),
             Self::Gates => include_str!("gates/notes.md"),
+            Self::Rollout => include_str!("control/rollouts.md"),
             Self::Planning => include_str!("planning.md"),
         }
     }
@@ -122,7 +127,7 @@ impl Group {
     /// Whether our programs have to be built for it.
     pub(crate) fn runs_programs(self) -> bool {
         match self {
-            Self::Host | Self::Control => true,
+            Self::Host | Self::Control | Self::Rollout => true,
             Self::Chain | Self::Gates | Self::Planning => false,
         }
     }
@@ -180,7 +185,7 @@ impl Page {
     /// The page as it is written.
     pub(crate) fn text(&self) -> String {
         let mut text = String::from(
-            "# Benchmarks\n\nWritten by `make bench` (`ONLY=host`, `chain`, `control`, `gates` or `planning` measures \
+            "# Benchmarks\n\nWritten by `make bench` (`ONLY=host`, `chain`, `control`, `gates`, `planning` or `rollout` measures \
              one section and keeps the others); do not edit. Every figure stands beside a peer or a \
              limit of the machine that was measured in the same run: compare ratios, not times.\n",
         );

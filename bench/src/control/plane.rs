@@ -16,10 +16,8 @@ use handover_model::{Digest, IdGen, TokenId};
 use handover_store::agents::NewAgent;
 use handover_store::{Database, Options, Store, StoreError, agents, api_tokens};
 use handover_trust::control::state_digest;
-use handover_trust::keys::SigningKey;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use zeroize::Zeroizing;
 
 use super::Ground;
 use crate::fleet::{self, Virtual};
@@ -144,8 +142,7 @@ impl Premises {
     /// report would have.
     pub(super) fn populate(&self, count: u32) -> anyhow::Result<()> {
         let store = self.store()?;
-        let key = SigningKey::from_seed(Zeroizing::new([7; 32]))?;
-        let key = serde_json::to_value(key.public())?;
+        let key = serde_json::to_value(fleet::key()?.public())?;
         let state = Arc::new(fleet::state()?);
         let digest = state_digest(&state)?;
         let now = wall();
