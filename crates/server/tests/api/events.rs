@@ -117,3 +117,22 @@ async fn a_stream_ends_with_the_token_that_it_was_opened_with() {
     stream.until(|text| text.contains("token.ended")).await;
     site.stop().await;
 }
+
+#[tokio::test]
+async fn the_stream_of_one_rollout_shows_it_and_no_other() {
+    for site in Site::on_each().await {
+        crate::rollouts::fleet(&site).await;
+        let mut ids = Vec::new();
+        for (name, select) in [("one", "name = web-1"), ("two", "name = web-2")] {
+            let spec = crate::rollouts::spec(&json!({ "name": name, "select": select }));
+            let made = site.admin.post("/api/v1/rollouts", &spec).await.good();
+            ids.push(made["id"].as_str().unwrap().to_owned());
+        }
+        let mut stream = Follower::open(&site, "/api/v1/events?rollout=two&after=0", &[]).await;
+        stream.until(|text| text.contains("rollout.released")).await;
+        assert!(stream.text.contains(&ids[1]) && !stream.text.contains(&ids[0]));
+        let none = site.admin.get("/api/v1/events?rollout=three").await;
+        assert_eq!(none.code(), "not-found");
+        site.stop().await;
+    }
+}
