@@ -62,6 +62,8 @@ pub struct Controller {
     book: Book,
     /// When it decided first: nobody was listened to before.
     opened: Option<Timestamp>,
+    /// When it decided last.
+    decided: Option<Timestamp>,
     /// How long a silence makes a host away, as it was told last.
     patience: Duration,
     /// When something last became of the step, or nothing could.
@@ -93,6 +95,7 @@ impl Controller {
             progress,
             book,
             opened: None,
+            decided: None,
             patience: Duration::ZERO,
             moved_at,
             could_move: false,
@@ -125,6 +128,17 @@ impl Controller {
     /// periods of silence, of which there are some twenty.
     pub fn handle(&mut self, event: Event) {
         self.book.handle(event, &self.progress);
+        if let Event::Ended { position, outcome: super::outcome::Outcome::Satisfied, .. } = event {
+            self.keep_satisfied(position);
+        }
+    }
+
+    /// Keeps that a member needs no order: nothing else that is stored says so.
+    fn keep_satisfied(&mut self, position: u32) {
+        if let Err(place) = self.progress.satisfied.binary_search(&position) {
+            self.progress.satisfied.insert(place, position);
+            self.changed = true;
+        }
     }
 
     /// Takes late joiners in: plan and roster as [`late`](super::roster::late) left them.
@@ -146,13 +160,14 @@ impl Controller {
             .book
             .earliest_due()
             .map(|due| due.max(self.opened.unwrap_or(due)).after(self.patience));
-        [judged, self.next_turn()].into_iter().flatten().min()
+        let later = |at: &Timestamp| self.decided.is_none_or(|decided| *at > decided);
+        [judged, self.next_turn()].into_iter().flatten().filter(later).min()
     }
 
     /// Decides what follows from all that is known now.
     pub fn decide(&mut self, facts: &Facts<'_>, now: Timestamp) -> Decision {
         let mut effects = Vec::new();
-        self.patience = facts.patience.duration();
+        (self.patience, self.decided) = (facts.patience.duration(), Some(now));
         if self.opened.is_none() {
             self.opened = Some(now);
             self.moved_at = now;
@@ -225,10 +240,7 @@ impl Controller {
             let is_new = self.book.seat(position).is_some_and(|seat| seat.attempt == 0);
             if fact.satisfied && is_new {
                 let outcome = super::outcome::Outcome::Satisfied;
-                self.book.handle(
-                    Event::Ended { position, attempt: 0, outcome, at: now },
-                    &self.progress,
-                );
+                self.handle(Event::Ended { position, attempt: 0, outcome, at: now });
                 continue;
             }
             let presence = match fact.last_seen {
@@ -248,6 +260,23 @@ impl Controller {
         let is_due = |due: Timestamp| due.max(opened).after(patience) <= now;
         while let Some((position, due)) = self.book.next_due(is_due) {
             let heard = (facts.member)(position).last_seen.is_some_and(|seen| seen >= due);
+            let mark = if heard { seat::Mark::Late } else { seat::Mark::Silent };
+            self.book.touch(position, &self.progress, |seat| seat.set(mark, true));
+        }
+    }
+
+    /// Judges members whose deadline passed by the clock alone, without the moment that a
+    /// controller gives hosts after it was opened. For one that was opened anew to do what a
+    /// person wants, right before [`Act::Resume`]: what is accepted is what is known now.
+    pub fn judge(
+        &mut self,
+        patience: handover_model::Millis,
+        last_seen: &dyn Fn(u32) -> Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        let is_due = |due: Timestamp| due.after(patience.duration()) <= now;
+        while let Some((position, due)) = self.book.next_due(is_due) {
+            let heard = last_seen(position).is_some_and(|seen| seen >= due);
             let mark = if heard { seat::Mark::Late } else { seat::Mark::Silent };
             self.book.touch(position, &self.progress, |seat| seat.set(mark, true));
         }

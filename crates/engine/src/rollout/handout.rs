@@ -11,7 +11,7 @@ use handover_model::{ComponentName, RolloutName, Timestamp, Version};
 
 use super::controller::WindowFact;
 use super::holds::Held;
-use super::outcome::{Outcome, PAUSED, Standing, standing_of};
+use super::outcome::{Outcome, Standing, standing_of};
 
 /// What is known when a host comes.
 #[derive(Debug, Clone, Copy)]
@@ -169,26 +169,25 @@ fn check_rollout(ask: &Ask<'_>) -> Result<(), Withheld> {
     Ok(())
 }
 
-/// Which attempt would be made now.
+/// Which attempt would be made now. Those that were recalled are numbered like the others and
+/// count for nothing else.
 fn next_attempt(ask: &Ask<'_>) -> Result<u32, Withheld> {
     let made = u32::try_from(ask.attempts.len()).unwrap_or(u32::MAX);
     let Some(last) = ask.attempts.last() else { return Ok(1) };
-    let outcome = match standing_of(last.state, last.code, true) {
-        Standing::Untaken | Standing::Exposed => return Err(Withheld::Open),
-        Standing::Ended(outcome) => outcome,
-    };
-    match outcome {
-        Outcome::Passing if made >= u32::from(ask.spec.retries.attempts) => {
+    let ended = |attempt: &Attempt<'_>| standing_of(attempt.state, attempt.code, true);
+    let is_spent = |attempt: &&Attempt<'_>| ended(attempt) != Standing::Ended(Outcome::Recalled);
+    let spent = ask.attempts.iter().filter(is_spent).count();
+    let spent = u32::try_from(spent).unwrap_or(u32::MAX);
+    match ended(last) {
+        Standing::Untaken | Standing::Exposed => Err(Withheld::Open),
+        Standing::Ended(Outcome::Passing) if spent >= u32::from(ask.spec.retries.attempts) => {
             Err(Withheld::Settled(Outcome::Refused))
         }
-        Outcome::Passing => {
-            // A pause is nothing that went wrong on the host.
-            let is_pause = last.code == Some(PAUSED);
-            let backoff = if is_pause { Duration::ZERO } else { backoff_after(ask.spec, made) };
-            let at = last.ended_at.unwrap_or(ask.now).after(backoff);
+        Standing::Ended(Outcome::Passing) => {
+            let at = last.ended_at.unwrap_or(ask.now).after(backoff_after(ask.spec, spent));
             if ask.now < at {
                 let text = format!(
-                    "attempt {made} of {} did not come off for a passing reason; the next one is \
+                    "attempt {spent} of {} did not come off for a passing reason; the next one is \
                      made after {at}",
                     ask.spec.retries.attempts
                 );
@@ -196,11 +195,14 @@ fn next_attempt(ask: &Ask<'_>) -> Result<u32, Withheld> {
             }
             Ok(made.saturating_add(1))
         }
-        Outcome::Satisfied
-        | Outcome::Withdrawn
-        | Outcome::Refused
-        | Outcome::Done
-        | Outcome::Failed => Err(Withheld::Settled(outcome)),
+        Standing::Ended(Outcome::Recalled) => Ok(made.saturating_add(1)),
+        Standing::Ended(
+            outcome @ (Outcome::Satisfied
+            | Outcome::Withdrawn
+            | Outcome::Refused
+            | Outcome::Done
+            | Outcome::Failed),
+        ) => Err(Withheld::Settled(outcome)),
     }
 }
 

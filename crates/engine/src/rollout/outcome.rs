@@ -2,13 +2,16 @@
 //! decided.
 
 use handover_model::Timestamp;
-use handover_model::api::OrderState;
+use handover_model::api::{Counts, OrderState, RolloutState};
 use serde::{Deserialize, Serialize};
 
 /// How an attempt on a member ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
+    /// It was taken back before it began: the rollout paused, or the control plane was restored.
+    /// It is made again at once when its turn comes, and costs no attempt.
+    Recalled,
     /// It did not come off for a reason that passes; it may be tried again.
     Passing,
     /// The host runs the release already; no order was needed.
@@ -53,12 +56,19 @@ pub fn standing_of(state: OrderState, code: Option<&str>, accepted: bool) -> Sta
         OrderState::Failed | OrderState::Reverted => Standing::Ended(Outcome::Failed),
         OrderState::Refused => Standing::Ended(refused(code)),
         OrderState::Expired => Standing::Ended(Outcome::Passing),
-        OrderState::Cancelled if code == Some(PAUSED) => Standing::Ended(Outcome::Passing),
-        OrderState::Voided if code == Some(RESTORED) => Standing::Ended(Outcome::Passing),
+        OrderState::Cancelled if code == Some(PAUSED) => Standing::Ended(Outcome::Recalled),
+        OrderState::Voided if code == Some(RESTORED) => Standing::Ended(Outcome::Recalled),
         OrderState::Cancelled | OrderState::Superseded | OrderState::Voided => {
             Standing::Ended(Outcome::Withdrawn)
         }
     }
+}
+
+/// Whether a rollout of kind revert that is over took back everybody that it was to: nobody
+/// refused, failed, fell silent or never came.
+pub fn took_everybody_back(state: RolloutState, counts: &Counts) -> bool {
+    let settled = counts.done + counts.satisfied + counts.withdrawn;
+    state == RolloutState::Done && settled == counts.members
 }
 
 /// From when an acknowledged order's deadline counts: the host must not be taken for late while it
@@ -120,13 +130,24 @@ mod tests {
         assert_eq!(refused("pinned"), Standing::Ended(Outcome::Refused));
         assert_eq!(refused("quarantined"), Standing::Ended(Outcome::Refused));
         let cancelled = |code| standing_of(OrderState::Cancelled, code, true);
-        assert_eq!(cancelled(Some(PAUSED)), Standing::Ended(Outcome::Passing));
+        assert_eq!(cancelled(Some(PAUSED)), Standing::Ended(Outcome::Recalled));
         assert_eq!(cancelled(None), Standing::Ended(Outcome::Withdrawn));
         let voided = |code| standing_of(OrderState::Voided, Some(code), true);
-        assert_eq!(voided(RESTORED), Standing::Ended(Outcome::Passing));
+        assert_eq!(voided(RESTORED), Standing::Ended(Outcome::Recalled));
         assert_eq!(voided("agent.retired"), Standing::Ended(Outcome::Withdrawn));
         let failed = standing_of(OrderState::Failed, Some("busy"), true);
         assert_eq!(failed, Standing::Ended(Outcome::Failed));
+    }
+
+    #[test]
+    fn a_revert_that_somebody_refused_took_not_everybody_back() {
+        let all = Counts { members: 3, done: 2, satisfied: 1, ..Counts::default() };
+        assert!(took_everybody_back(RolloutState::Done, &all));
+        assert!(!took_everybody_back(RolloutState::Aborted, &all));
+        let refused = Counts { done: 1, refused: 1, ..all };
+        assert!(!took_everybody_back(RolloutState::Done, &refused));
+        let away = Counts { done: 1, away: 1, ..all };
+        assert!(!took_everybody_back(RolloutState::Done, &away));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use handover_model::api::RolloutSpec;
 use handover_model::{Millis, Platform, Version};
 use serde::{Deserialize, Serialize};
 
-use super::gate::{Baseline, BaselineError, Counts};
+use super::gate::{Baseline, BaselineError, Counts, HIGHEST_RATE};
 
 /// The plan of a rollout, drawn when it starts. Everything that must not move under a running
 /// rollout is in here; thresholds that a person may change meanwhile stay in the specification.
@@ -77,15 +77,59 @@ impl Plan {
     }
 }
 
-/// What a rollout's evidence is held against: the rate that its specification names, else what
-/// the updates before it support.
+/// How many updates must have ended before their failures alone say what to expect.
+pub const ENOUGH_EARLIER: u32 = 500;
+
+/// What is expected while too few updates have ended: one failure in a hundred. With nothing to go
+/// by, the bound that earlier updates support would be so high that nothing is evidence.
+pub const ASSUMED: f64 = 0.01;
+
+/// What a rollout's evidence is held against: the rate that its specification names; else what
+/// the updates before it support; else, where they are fewer than [`ENOUGH_EARLIER`], what is
+/// [`ASSUMED`], or their own share where that is higher.
 ///
 /// # Errors
 /// [`BaselineError::OutOfRange`] for a named rate outside of 0.1 % to 90 %.
 pub fn baseline_of(spec: &RolloutSpec, earlier: Counts) -> Result<Baseline, BaselineError> {
-    spec.gate
-        .baseline
-        .map_or_else(|| Ok(Baseline::of(earlier)), |percent| Baseline::named(percent / 100.0))
+    if let Some(percent) = spec.gate.baseline {
+        return Baseline::named(percent / 100.0);
+    }
+    if is_assumed(spec, earlier) {
+        let seen = f64::from(earlier.failures) + 1.0;
+        let share = seen / (f64::from(earlier.trials) + 1.0 / ASSUMED);
+        return Baseline::named(share.clamp(ASSUMED, HIGHEST_RATE));
+    }
+    Ok(Baseline::of(earlier))
+}
+
+/// Whether a rollout's baseline rests on an assumption: its specification names none, and too few
+/// updates have ended. People are told before it begins.
+pub fn is_assumed(spec: &RolloutSpec, earlier: Counts) -> bool {
+    spec.gate.baseline.is_none() && earlier.trials < ENOUGH_EARLIER
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(gate: &str, failures: u32, trials: u32) -> f64 {
+        let text = format!(
+            r#"{{"name": "web-2", "component": "web", "to": "2.0.0", "select": "name = x",
+                 "gate": {gate}}}"#
+        );
+        let spec = serde_json::from_str(&text).unwrap();
+        baseline_of(&spec, Counts { failures, trials }).unwrap().rate()
+    }
+
+    #[test]
+    fn a_young_database_expects_one_failure_in_a_hundred_and_learns() {
+        assert!((rate("{}", 0, 0) - 0.01).abs() < 1e-12);
+        assert!((rate("{}", 0, 499) - 0.01).abs() < 1e-12);
+        assert!((rate("{}", 1, 1) - 2.0 / 101.0).abs() < 1e-12, "one failure blinds nobody");
+        assert!((rate("{}", 30, 100) - 31.0 / 200.0).abs() < 1e-12);
+        assert!(rate("{}", 0, 500) < 0.005, "then the bound is taken");
+        assert!((rate(r#"{"baseline": 2}"#, 0, 0) - 0.02).abs() < 1e-12, "a person knows better");
+    }
 }
 
 mod hexadecimal {

@@ -74,7 +74,9 @@ pub(super) async fn unserved(store: &Store, live: &Live) -> Result<Vec<AgentKey>
 
 fn is_settled(order: &MemberOrder) -> bool {
     match standing_of(order.state, order.code.as_deref(), order.accepted_at.is_some()) {
-        Standing::Untaken | Standing::Exposed | Standing::Ended(Outcome::Passing) => false,
+        Standing::Untaken
+        | Standing::Exposed
+        | Standing::Ended(Outcome::Passing | Outcome::Recalled) => false,
         Standing::Ended(
             Outcome::Satisfied
             | Outcome::Withdrawn

@@ -94,7 +94,8 @@ fn of_order(state: &AppState, name: &str, event: &EventInfo, agent: Option<Agent
             return Vec::new();
         };
         let mut woken = Vec::new();
-        if matches!(told, Some(Event::Ended { outcome: Outcome::Passing, .. })) {
+        if matches!(told, Some(Event::Ended { outcome: Outcome::Passing | Outcome::Recalled, .. }))
+        {
             // It comes again, and is told when.
             woken.push(position);
         }

@@ -58,7 +58,11 @@ pub(crate) async fn baseline(store: &Store, spec: &RolloutSpec) -> Result<Baseli
             Standing::Untaken
             | Standing::Exposed
             | Standing::Ended(
-                Outcome::Passing | Outcome::Satisfied | Outcome::Withdrawn | Outcome::Refused,
+                Outcome::Recalled
+                | Outcome::Passing
+                | Outcome::Satisfied
+                | Outcome::Withdrawn
+                | Outcome::Refused,
             ) => continue,
         };
         rate.trials = rate.trials.saturating_add(group.count);

@@ -5,6 +5,7 @@
 //! again, from rows.
 
 use handover_engine::rollout::controller::{Act, Controller, Decision, RevertScope};
+use handover_engine::rollout::outcome::took_everybody_back;
 use handover_model::api::{HoldCode, RolloutKind, RolloutState};
 use handover_model::{RolloutId, Timestamp};
 use handover_store::rollouts::{self, NewRollout, Rollout, RolloutKey};
@@ -145,7 +146,7 @@ async fn revert_ended(state: &AppState, row: &Rollout) -> Result<Option<bool>, S
     let revert = state.store.read(move |tx| rollouts::get(tx, id)).await?;
     Ok(revert
         .filter(|revert| revert.state.is_over())
-        .map(|revert| revert.state == RolloutState::Done))
+        .map(|revert| took_everybody_back(revert.state, &revert.counts)))
 }
 
 struct Turn<'t> {

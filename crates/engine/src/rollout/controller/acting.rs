@@ -98,7 +98,6 @@ impl Controller {
             RolloutState::Halted => {
                 self.accept_evidence();
                 self.progress.accepted = Some(signed);
-                self.progress.halt = None;
                 self.enter(RolloutState::Running);
                 Ok(vec![Effect::Resumed])
             }
@@ -209,7 +208,13 @@ impl Controller {
                 };
                 self.enter(state);
                 self.progress.ended_at = Some(now);
-                vec![effect]
+                let mut effects = vec![effect];
+                if !done {
+                    let text = "not every host was taken back; look at the rollout that was to do \
+                                it, and revert again";
+                    self.alert("revert", text.to_owned(), now, &mut effects);
+                }
+                effects
             }
             // A wave's revert ended: the rollout stands as it stood.
             RolloutState::Scheduled

@@ -51,7 +51,9 @@ pub enum Act {
     },
     /// The rollout that takes all hosts back is over.
     RevertEnded {
-        /// Whether it was done, and not aborted or superseded.
+        /// Whether it took every host back: see
+        /// [`took_everybody_back`](crate::rollout::outcome::took_everybody_back). Else the rollout
+        /// ends as aborted, with an alert, and can be reverted again.
         done: bool,
     },
     /// Another rollout takes its place.

@@ -14,6 +14,7 @@ use super::inputs::{Event, Presence};
 use super::progress::Progress;
 use super::seat::{Cell, Mark, Phase, Seat, Tally, Weight};
 use crate::rollout::gate::Evidence;
+use crate::rollout::outcome::Outcome;
 use crate::rollout::plan::Plan;
 use crate::rollout::roster::Roster;
 
@@ -76,6 +77,11 @@ impl Book {
                 }
             }
         }
+        for position in &progress.satisfied {
+            if let Some(seat) = seats.get_mut(at(*position)) {
+                seat.advance(0, Phase::Satisfied, 0);
+            }
+        }
         let mut book = Self {
             evidence: Evidence::new(plan.baseline, plan.strata.len()),
             plan,
@@ -132,6 +138,10 @@ impl Book {
                 self.order(position, attempt, Phase::Exposed, from, progress);
             }
             Event::Ended { position, attempt, outcome, at } => {
+                if outcome == Outcome::Recalled {
+                    let attempt = u8::try_from(attempt).unwrap_or(u8::MAX);
+                    self.touch(position, progress, |seat| seat.recall(attempt));
+                }
                 self.order(position, attempt, outcome.into(), at, progress);
             }
             Event::Decayed { position } => {

@@ -27,8 +27,10 @@ impl Controller {
             .or_else(|| self.failing_check(facts, now))
     }
 
-    pub(super) fn halt(&mut self, halt: Halt, out: &mut Vec<Effect>) {
+    pub(super) fn halt(&mut self, mut halt: Halt, out: &mut Vec<Effect>) {
         let wave = halt.wave;
+        let all = |mark| self.book.find(0..u32::MAX, usize::MAX, move |seat, _| seat.has(mark));
+        (halt.late, halt.silent) = (all(Mark::Late), all(Mark::Silent));
         self.enter(RolloutState::Halted);
         self.progress.halt = Some(halt.clone());
         out.push(Effect::Halted(halt));
@@ -150,7 +152,8 @@ impl Controller {
         deciding: Vec<u32>,
     ) -> Halt {
         let last = u32::try_from(self.progress.waves.len().saturating_sub(1)).unwrap_or(u32::MAX);
-        Halt { gate, text, at, wave: self.progress.wave.min(last), deciding }
+        let wave = self.progress.wave.min(last);
+        Halt { gate, text, at, wave, deciding, late: Vec::new(), silent: Vec::new() }
     }
 
     /// The members whose failures weigh.
@@ -206,9 +209,23 @@ impl Controller {
         self.book.evidence.silence.compare(last, controls);
     }
 
-    /// Sets every failure and silence that is known aside, for good.
+    /// Sets every failure and silence that is known aside, for good: also those that the halt
+    /// knew by deadlines alone, which a controller that was just opened has not judged yet.
     pub(super) fn accept_evidence(&mut self) {
         let attempts = self.book.attempts();
+        let halt = self.progress.halt.take();
+        let judged = halt.iter().flat_map(|halt| {
+            let late = halt.late.iter().map(|position| (*position, Mark::AcceptedFailure));
+            let silent = halt.silent.iter().map(|position| (*position, Mark::AcceptedSilence));
+            late.chain(silent)
+        });
+        for (position, mark) in judged {
+            let is_open =
+                self.book.seat(position).is_some_and(|seat| seat.is_open() && !seat.is_judged());
+            if is_open {
+                self.accept(position, mark);
+            }
+        }
         let weighs = |seat: Seat, _: u32| {
             let weight = seat.weight(attempts);
             weight.is_failure() || weight == Weight::Silent
@@ -216,14 +233,21 @@ impl Controller {
         for position in self.book.find(0..u32::MAX, usize::MAX, weighs) {
             let failed =
                 self.book.seat(position).is_some_and(|seat| seat.weight(attempts).is_failure());
-            let (mark, list) = if failed {
-                (Mark::AcceptedFailure, &mut self.progress.accepted_failures)
-            } else {
-                (Mark::AcceptedSilence, &mut self.progress.accepted_silence)
-            };
-            insert(list, position);
-            self.book.touch(position, &self.progress, |seat| seat.set(mark, true));
+            self.accept(
+                position,
+                if failed { Mark::AcceptedFailure } else { Mark::AcceptedSilence },
+            );
         }
+    }
+
+    fn accept(&mut self, position: u32, mark: Mark) {
+        let list = if mark == Mark::AcceptedFailure {
+            &mut self.progress.accepted_failures
+        } else {
+            &mut self.progress.accepted_silence
+        };
+        insert(list, position);
+        self.book.touch(position, &self.progress, |seat| seat.set(mark, true));
     }
 
     pub(super) fn wave_name(&self, wave: u32) -> &str {

@@ -142,7 +142,11 @@ impl Controller {
                     (Some(_) | None, None) => None,
                 }
             }
-            RolloutState::Done => self.progress.watch_until,
+            RolloutState::Done => {
+                let next = self.decided.map(|decided| decided.after(WATCH_EVERY));
+                let until = self.progress.watch_until;
+                next.filter(|next| until.is_some_and(|until| *next < until)).or(until)
+            }
             RolloutState::Paused
             | RolloutState::Halted
             | RolloutState::Reverting
@@ -152,6 +156,9 @@ impl Controller {
         }
     }
 }
+
+/// How often silence is looked at while a rollout that is done is watched.
+const WATCH_EVERY: std::time::Duration = std::time::Duration::from_mins(5);
 
 fn counts(cells: &Tally, released: u32) -> Counts {
     let every = [

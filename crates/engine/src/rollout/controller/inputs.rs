@@ -136,9 +136,9 @@ pub struct Facts<'a> {
     pub window: WindowFact,
     /// Why the release can't be handed out, if it can't: revoked, or gone. Never for a revert.
     pub release: Result<(), &'a str>,
-    /// Of the hosts that are done, how many were there when the rollout was done and are silent
-    /// now; beside it the same of untouched hosts. Only looked at while a rollout that is done is
-    /// watched; zeros where it is not known.
+    /// Silence after commit, only looked at while a rollout that is done is watched: of hosts that
+    /// the rollout did not touch, how many are silent; zeros where that is not known, and then no
+    /// silence is evidence. The hosts that are done are counted here when theirs are zeros.
     pub committed: Watched,
 }
 

@@ -56,6 +56,10 @@ pub struct Progress {
     /// Members left out by a person; ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<u32>,
+    /// Members that need no order, since they run the release already; ascending. No order says
+    /// so, so that it has to be kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub satisfied: Vec<u32>,
     /// What was noticed after commit; one of each code.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<Alert>,
@@ -160,6 +164,13 @@ pub struct Halt {
     pub wave: u32,
     /// The positions of the members that decided it, ascending, at most [`Halt::MOST_DECIDING`].
     pub deciding: Vec<u32>,
+    /// Every member that had failed by its deadline alone: no order says so, and a resume accepts
+    /// it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<u32>,
+    /// Every member that was silent, likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<u32>,
 }
 
 impl Halt {
@@ -188,6 +199,7 @@ impl Progress {
             accepted_failures: Vec::new(),
             accepted_silence: Vec::new(),
             left_out: Vec::new(),
+            satisfied: Vec::new(),
             alerts: Vec::new(),
         }
     }

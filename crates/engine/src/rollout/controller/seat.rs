@@ -11,6 +11,8 @@ pub(super) struct Seat {
     pub(super) attempt: u8,
     pub(super) phase: Phase,
     flags: u8,
+    /// Attempts that were recalled and so cost nothing: one bit each, in turns of eight.
+    recalled: u8,
 }
 
 /// How far the newest attempt is, by what orders say. The order is that of progress.
@@ -101,7 +103,7 @@ impl Weight {
 impl From<Outcome> for Phase {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Passing => Self::Passing,
+            Outcome::Recalled | Outcome::Passing => Self::Passing,
             Outcome::Satisfied => Self::Satisfied,
             Outcome::Withdrawn => Self::Withdrawn,
             Outcome::Refused => Self::Refused,
@@ -112,7 +114,8 @@ impl From<Outcome> for Phase {
 }
 
 impl Seat {
-    pub(super) const EMPTY: Self = Self { from: 0, attempt: 0, phase: Phase::Waiting, flags: 0 };
+    pub(super) const EMPTY: Self =
+        Self { from: 0, attempt: 0, phase: Phase::Waiting, flags: 0, recalled: 0 };
 
     pub(super) fn has(self, mark: Mark) -> bool {
         self.flags & bit(mark) != 0
@@ -133,6 +136,17 @@ impl Seat {
         }
     }
 
+    /// Notes that an attempt was recalled.
+    pub(super) fn recall(&mut self, attempt: u8) {
+        self.recalled |= 1_u8.rotate_left(u32::from(attempt.saturating_sub(1)));
+    }
+
+    /// How many attempts were spent.
+    fn spent(self) -> u8 {
+        let recalled = u8::try_from(self.recalled.count_ones()).unwrap_or(0);
+        self.attempt.saturating_sub(recalled)
+    }
+
     /// Whether an order is open, so that its deadline counts.
     pub(super) fn is_open(self) -> bool {
         matches!(self.phase, Phase::Handed | Phase::Exposed)
@@ -151,7 +165,7 @@ impl Seat {
         match self.phase {
             Phase::Waiting if !is_released => Cell::Waiting,
             Phase::Waiting => self.unexposed(Cell::Released),
-            Phase::Passing if self.attempt >= attempts => Cell::Refused,
+            Phase::Passing if self.spent() >= attempts => Cell::Refused,
             Phase::Passing => self.unexposed(Cell::Retrying),
             Phase::Handed | Phase::Exposed if self.has(Mark::Silent) => Cell::Silent,
             // It talks, and does not take its order: whatever is wrong, it was not exposed.

@@ -7,7 +7,7 @@ use handover_model::api::{Alert, OnDecay, RolloutState};
 use super::halting::hosts;
 use super::progress::HaltGate;
 use super::seat::{Cell, Weight};
-use super::{Controller, Effect, Facts, RevertScope};
+use super::{Controller, Effect, Facts, RevertScope, Watched, is_there};
 use crate::rollout::gate::{Baseline, Counts, EXPLICIT, HALT_AT, Mixture, SILENT};
 
 /// The evidence at which people are told.
@@ -94,12 +94,15 @@ impl Controller {
     }
 
     fn watch_silence(&mut self, facts: &Facts<'_>, now: Timestamp, out: &mut Vec<Effect>) {
-        let Counts { failures, trials } = facts.committed.done;
-        if failures == 0 {
+        let Watched { mut done, others } = facts.committed;
+        if others.trials == 0 || self.progress.state != RolloutState::Done {
             return;
         }
-        let others = Baseline::of(facts.committed.others);
-        if Mixture::new(&SILENT, others).e(facts.committed.done) >= ALERT_AT {
+        if done.trials == 0 {
+            done = self.silent_of_done(facts, now);
+        }
+        let Counts { failures, trials } = done;
+        if failures > 0 && Mixture::new(&SILENT, Baseline::of(others)).e(done) >= ALERT_AT {
             let text = format!(
                 "{} of {trials} that run the release are silent, more than of others",
                 hosts(failures)
@@ -108,8 +111,21 @@ impl Controller {
         }
     }
 
+    /// How many of the hosts that are done are silent now. In time that grows with the fleet, so
+    /// only while a rollout that is done is watched.
+    fn silent_of_done(&self, facts: &Facts<'_>, now: Timestamp) -> Counts {
+        let mut counts = Counts::default();
+        let is_done = |seat: super::seat::Seat, _| seat.phase == super::seat::Phase::Done;
+        for position in self.book.find(0..u32::MAX, usize::MAX, is_done) {
+            let seen = (facts.member)(position).last_seen;
+            counts.trials += 1;
+            counts.failures += u32::from(!seen.is_some_and(|seen| is_there(seen, facts, now)));
+        }
+        counts
+    }
+
     /// Raises an alert, once of each kind.
-    fn alert(&mut self, code: &str, text: String, at: Timestamp, out: &mut Vec<Effect>) {
+    pub(super) fn alert(&mut self, code: &str, text: String, at: Timestamp, out: &mut Vec<Effect>) {
         if self.progress.alerts.iter().any(|alert| alert.code == code) {
             return;
         }

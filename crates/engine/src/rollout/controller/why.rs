@@ -34,8 +34,8 @@ impl Controller {
                 }
                 holds
             }
-            RolloutState::Reverting
-            | RolloutState::Reverted
+            RolloutState::Reverting => vec![reverting()],
+            RolloutState::Reverted
             | RolloutState::Done
             | RolloutState::Aborted
             | RolloutState::Superseded => Vec::new(),
@@ -266,6 +266,12 @@ impl Controller {
         };
         self.book.find(range, Held::MOST_NAMED, wanted)
     }
+}
+
+/// What is waited for while hosts are taken back.
+fn reverting() -> Held {
+    let text = "its hosts are being taken back by a rollout of its own, which says what holds it";
+    Held::new(HoldCode::Ramp, HoldLifter::Hosts, text.to_owned())
 }
 
 /// Why an external check holds, if it does.

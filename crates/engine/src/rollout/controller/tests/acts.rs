@@ -161,7 +161,7 @@ fn a_revert_names_what_is_taken_back_and_ends_with_it() {
     assert_eq!(decision.effects, [Effect::Revert(RevertScope::Rollout)]);
     assert_eq!(world.controller.touched(None).len(), 30);
     assert_eq!(world.controller.progress().state, RolloutState::Reverting);
-    assert_eq!(world.holds(), []);
+    assert_eq!(world.holds(), [HoldCode::Ramp], "the other rollout says more");
     world.act(&Act::RevertEnded { done: true }).unwrap();
     assert_eq!(world.controller.progress().state, RolloutState::Reverted);
     assert!(world.controller.progress().ended_at.is_some());
@@ -192,4 +192,52 @@ fn a_halt_takes_back_what_the_specification_says() {
         let reverts = world.story().matches("| revert").count();
         assert_eq!(reverts, usize::from(policy != "stop"), "{}", world.story());
     }
+}
+
+#[test]
+fn a_resume_by_a_controller_that_was_just_opened_accepts_what_only_deadlines_say() {
+    let mut world = World::new(r#""deadline": "5m""#, 1000);
+    world.play(|position| if position % 2 == 0 { Fate::FallsSilent } else { Fate::Succeeds });
+    world.pass(360);
+    world.decide();
+    assert_eq!(world.controller.progress().state, RolloutState::Halted, "{}", world.story());
+    // The act is done by a controller that was opened for it and judged nobody.
+    let mut other = world.reopened();
+    other.act(&Act::Resume { by: by("ada"), reason: None }, world.now).unwrap();
+    assert_eq!(other.progress().accepted_silence, [0, 2, 4, 6, 8]);
+    world.controller = other;
+    for _ in 0..3 {
+        world.pass(100);
+        world.decide();
+    }
+    assert_eq!(world.controller.progress().state, RolloutState::Running, "{}", world.story());
+}
+
+#[test]
+fn silence_after_the_halt_is_accepted_too_when_it_is_judged_before_the_resume() {
+    let mut world = World::new(r#""deadline": "5m""#, 1000);
+    world.play(|position| if position % 10 == 3 { Fate::Fails } else { Fate::Succeeds });
+    assert_eq!(world.controller.progress().state, RolloutState::Halted, "{}", world.story());
+    // Five of the last step fall silent after the halt, and their deadlines pass.
+    let from = world.now;
+    for position in 24..29 {
+        world.tell(Event::Exposed { position, attempt: 2, from });
+    }
+    world.pass(400);
+    let mut other = world.reopened();
+    other.judge(PATIENCE, &|_| None, world.now);
+    other.act(&Act::Resume { by: by("ada"), reason: None }, world.now).unwrap();
+    assert_eq!(other.progress().accepted_silence, [24, 25, 26, 27, 28]);
+}
+
+#[test]
+fn a_revert_that_did_not_take_everybody_back_ends_with_an_alert_and_can_be_tried_again() {
+    let mut world = failing();
+    let revert = Act::Revert { wave: None, by: by("ada") };
+    world.act(&revert).unwrap();
+    world.act(&Act::RevertEnded { done: false }).unwrap();
+    assert_eq!(world.controller.progress().state, RolloutState::Aborted);
+    assert_eq!(world.controller.progress().alerts[0].code, "revert");
+    world.act(&revert).unwrap();
+    assert_eq!(world.controller.progress().state, RolloutState::Reverting);
 }

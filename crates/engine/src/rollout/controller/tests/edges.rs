@@ -420,3 +420,68 @@ fn a_member_takes_eight_bytes_and_sixteen_while_it_is_under_way() {
     world.look();
     assert_eq!(world.controller.counts().failed, 100);
 }
+
+#[test]
+fn attempts_that_were_recalled_cost_nothing() {
+    let mut world = World::new(r#""retries": {"attempts": 1}"#, 1000);
+    world.look();
+    let at = world.now;
+    for attempt in 1..=3 {
+        world.tell(Event::Exposed { position: 0, attempt, from: at });
+        let outcome = Outcome::Recalled;
+        world.tell(Event::Ended { position: 0, attempt, outcome, at });
+        assert_eq!(world.controller.outcome(0), MemberOutcome::Released, "attempt {attempt}");
+    }
+    assert_eq!(world.controller.counts().exposed, 0);
+    let outcome = Outcome::Passing;
+    world.tell(Event::Ended { position: 0, attempt: 4, outcome, at });
+    assert_eq!(world.controller.outcome(0), MemberOutcome::Refused);
+}
+
+#[test]
+fn who_is_there_already_is_known_after_a_restart() {
+    let mut world = World::new("", 1000);
+    world.satisfied.insert(3);
+    world.look();
+    assert_eq!(world.controller.progress().satisfied, [3]);
+    world.satisfied.clear();
+    world.told.clear();
+    let at = world.now;
+    let outcome = Outcome::Satisfied;
+    world.controller.handle(Event::Ended { position: 5, attempt: 0, outcome, at });
+    assert!(world.decide().changed, "it is to be stored");
+    world.controller = world.reopened();
+    for position in [3, 5] {
+        assert_eq!(world.controller.outcome(position), MemberOutcome::Satisfied);
+    }
+}
+
+#[test]
+fn nobody_is_woken_for_a_moment_that_has_passed() {
+    let gate = r#""gate": {"sequential": false, "failures_share": null, "success_share": 90,
+                  "soak": "1m"}"#;
+    let mut world = World::new(gate, 200);
+    world.play(|position| if position < 3 { Fate::Fails } else { Fate::Succeeds });
+    world.pass(3600);
+    assert_eq!(world.holds(), [HoldCode::SuccessShare], "{}", world.story());
+    let next = world.controller.next_deadline();
+    assert!(next.is_none_or(|next| next > world.now), "{next:?}");
+}
+
+#[test]
+fn silence_after_commit_is_counted_here_and_looked_at_again_and_again() {
+    let mut world = World::new("", 100);
+    world.play(|_| Fate::Succeeds);
+    assert_eq!(world.controller.progress().state, RolloutState::Done);
+    world.gone = (0..30).collect();
+    world.committed.others = crate::rollout::gate::Counts { failures: 20, trials: 1000 };
+    let mut looks = 0;
+    while world.controller.progress().alerts.is_empty() {
+        world.now = world.controller.next_deadline().unwrap();
+        world.decide();
+        looks += 1;
+        assert!(looks < 5, "it is looked at every few minutes");
+    }
+    assert_eq!(world.controller.progress().alerts[0].code, "silence");
+    assert_eq!(world.controller.progress().state, RolloutState::Done, "silence alone alerts");
+}
