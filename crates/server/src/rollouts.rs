@@ -24,6 +24,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use handover_model::api::RolloutState;
 use handover_model::{ComponentName, RolloutId, RolloutName, Timestamp};
 use handover_store::rollouts::{self, Rollout, RolloutKey};
 use handover_store::{AgentKey, Store, StoreError};
@@ -88,17 +89,18 @@ impl Rollouts {
             self.lock().remove(&key);
             return Ok(Some(key));
         }
-        let known = self.with(key, |live| (live.row.generation, live.members()));
+        let seed = build::seed_of(&row)?;
+        let known = self.with(key, |live| (live.row.generation, live.is_drawn_as(&row, seed)));
         match known {
             Some((generation, _)) if generation >= row.generation => {}
-            Some((_, members)) if members == row.members => {
-                self.with(key, |live| live.renew(row.clone(), None));
+            Some((_, true)) => {
+                self.with(key, |live| live.renew(row.clone()));
             }
-            Some(_) | None => {
+            Some((_, false)) | None => {
                 let drawn = build::drawn_of(store, &row).await?;
                 let mut all = self.lock();
                 match all.get_mut(&key) {
-                    Some(live) => live.renew(row, drawn),
+                    Some(live) => live.redraw(row, drawn),
                     None => {
                         all.insert(key, Live::new(row, drawn));
                     }
@@ -188,7 +190,8 @@ impl Rollouts {
 
 /// Whether a rollout is looked after at all.
 pub(crate) fn is_live(row: &Rollout) -> bool {
-    row.ended_at.is_none() || row.watch_until.is_some()
+    // One whose hosts are being taken back is looked after until they are.
+    row.ended_at.is_none() || row.watch_until.is_some() || row.state == RolloutState::Reverting
 }
 
 /// The earlier of two times, where there are any.

@@ -198,7 +198,8 @@ pub fn by_name(tx: &mut Tx<'_>, name: &RolloutName) -> Result<Option<Rollout>, S
 /// [`StoreError`].
 pub fn live(tx: &mut Tx<'_>) -> Result<Vec<Rollout>, StoreError> {
     let sql = format!(
-        "{SELECT} WHERE (ended_at IS NULL OR watch_until IS NOT NULL) ORDER BY key LIMIT 1000"
+        "{SELECT} WHERE (ended_at IS NULL OR watch_until IS NOT NULL OR state = 'reverting') \
+         ORDER BY key LIMIT 1000"
     );
     tx.query(&sql, &[])?.iter().map(read).collect()
 }

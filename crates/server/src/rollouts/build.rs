@@ -15,6 +15,12 @@ use crate::AppState;
 /// Orders that are read at once.
 const PAGE: u32 = 5_000;
 
+/// What the stored plan was drawn from; `None` before it was.
+pub(super) fn seed_of(row: &Rollout) -> Result<Option<[u8; 32]>, StoreError> {
+    let plan = row.plan.as_deref().map(|text| document::<Plan>(text, "plan")).transpose()?;
+    Ok(plan.map(|plan| plan.seed))
+}
+
 /// Plan and roster of a rollout, if they were drawn.
 pub(crate) async fn drawn_of(store: &Store, row: &Rollout) -> Result<Option<Drawn>, StoreError> {
     let Some(plan) = &row.plan else { return Ok(None) };

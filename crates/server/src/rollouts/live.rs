@@ -39,6 +39,8 @@ pub(crate) struct Live {
     pub(super) is_ours: bool,
     /// Agents that may have come to match, for one whose membership is live.
     pub(super) may_join: std::collections::BTreeSet<handover_model::AgentId>,
+    /// What to go back to when a draw, or a late join, could not be written.
+    before: Option<Before>,
 }
 
 /// Plan and members of a rollout.
@@ -83,6 +85,13 @@ pub(crate) struct Touched {
     pub(crate) position: u32,
     pub(crate) spec: Arc<RolloutSpec>,
     pub(crate) generation: u64,
+}
+
+/// Members as they were before what is about to be written.
+#[derive(Debug)]
+struct Before {
+    drawn: Option<Drawn>,
+    joining: std::collections::BTreeSet<handover_model::AgentId>,
 }
 
 impl Membership {
@@ -135,6 +144,7 @@ impl Live {
             look_at: None,
             is_ours: false,
             may_join: std::collections::BTreeSet::new(),
+            before: None,
         }
     }
 
@@ -144,36 +154,83 @@ impl Live {
         Self { brain, ..Self::new(row, Some(drawn)) }
     }
 
-    /// Takes over a row that somebody else wrote.
-    pub(super) fn renew(&mut self, row: Rollout, drawn: Option<Drawn>) {
+    /// Takes over a row that somebody else wrote, with the members that are here.
+    pub(super) fn renew(&mut self, row: Rollout) {
         if row.generation <= self.row.generation {
             return;
         }
         self.drop_controller();
         self.adopt(row);
-        if drawn.is_some() {
-            self.drawn = drawn;
-        }
     }
 
-    /// Takes over a row that follows from what the controller decided.
+    /// Takes over a row with other members than are here.
+    pub(super) fn redraw(&mut self, row: Rollout, drawn: Option<Drawn>) {
+        if row.generation <= self.row.generation {
+            return;
+        }
+        self.drop_controller();
+        self.adopt(row);
+        self.drawn = drawn;
+    }
+
+    /// Takes over a row that follows from what the controller decided, now that it is stored.
     pub(super) fn adopt(&mut self, row: Rollout) {
         if *self.spec != row.spec {
             self.spec = Arc::new(row.spec.clone());
             self.windows = Arc::new(Windows::of(&row.spec));
         }
         self.row = row;
+        self.before = None;
         self.is_stirred = true;
     }
 
+    /// Forgets what was not stored: the controller, and members that it was drawn with.
     pub(super) fn drop_controller(&mut self) {
+        if let Some(before) = self.before.take() {
+            self.drawn = before.drawn;
+            self.may_join.extend(before.joining);
+        }
         self.brain = Brain::Absent;
         self.is_ours = false;
         self.is_stirred = true;
     }
 
-    pub(super) fn members(&self) -> u32 {
-        self.drawn.as_ref().map_or(0, |drawn| drawn.plan.members())
+    /// Puts members in that are not stored yet.
+    pub(super) fn put(&mut self, drawn: Drawn) {
+        let drawn = self.drawn.replace(drawn);
+        match &mut self.before {
+            // They are the members before both.
+            Some(before) => before.drawn = before.drawn.take().or(drawn),
+            None => {
+                self.before = Some(Before { drawn, joining: std::collections::BTreeSet::new() });
+            }
+        }
+    }
+
+    /// Agents that came to match; they are back here if what becomes of them is not stored.
+    pub(super) fn take_joining(&mut self) -> std::collections::BTreeSet<handover_model::AgentId> {
+        let joining = std::mem::take(&mut self.may_join);
+        if !joining.is_empty() {
+            let drawn = self.drawn.clone();
+            self.before = Some(Before { drawn, joining: joining.clone() });
+        }
+        joining
+    }
+
+    /// Whether members are here that are not stored.
+    pub(super) fn is_unstored(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// Whether the members that are here are those of a row: the same draw, and as many.
+    pub(super) fn is_drawn_as(&self, row: &Rollout, seed: Option<[u8; 32]>) -> bool {
+        let here = self.drawn.as_ref().map(|drawn| (drawn.plan.seed, drawn.plan.members()));
+        !self.is_unstored() && here == seed.map(|seed| (seed, row.members))
+    }
+
+    /// Of those that came to match none can join.
+    pub(super) fn forget_joining(&mut self) {
+        self.before = None;
     }
 
     /// The controller, where it is open.

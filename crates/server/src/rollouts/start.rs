@@ -1,14 +1,17 @@
 //! Starting a rollout whose time has come: who belongs to it is looked up, then a seed is drawn,
 //! and of both the plan is made.
 
+use std::collections::BTreeSet;
+
 use handover_engine::rollout::controller::Controller;
 use handover_engine::rollout::gate::{Baseline, Counts as Rate};
 use handover_engine::rollout::outcome::{Outcome, Standing, standing_of};
 use handover_engine::rollout::plan::baseline_of;
 use handover_engine::rollout::roster::{Candidate, Roster, draw, late};
-use handover_model::api::{MemberOutcome, RolloutKind, RolloutSpec};
+use handover_model::api::{OrderState, RolloutKind, RolloutSpec};
 use handover_model::{Hasher, OrderId, Timestamp};
 use handover_store::agents::{self, Subject};
+use handover_store::orders::{self, Order};
 use handover_store::rollouts::{self, Rollout, RosterMember};
 use handover_store::{AgentKey, Store, StoreError};
 
@@ -21,6 +24,8 @@ use crate::AppState;
 
 /// How many updates the baseline is estimated from.
 const UPDATES: u32 = 10_000;
+/// How many of a host's newest orders say who moved it last.
+const NEWEST: u32 = 50;
 
 /// Draws a rollout that has no plan yet, and keeps it in memory; nothing is written here.
 pub(super) async fn draw_plan(
@@ -98,30 +103,49 @@ async fn to_take_back(
         return Ok(Vec::new());
     };
     let range = wave.map_or(0..parent.released, |wave| drawn.plan.positions(wave));
-    let keys: Vec<AgentKey> = range
-        .filter(|position| runs_it(controller.outcome(*position)))
-        .filter_map(|position| drawn.agent(position))
-        .collect();
-    let spec = parent.spec;
-    let found = subjects_of(&state.store, keys).await?;
-    Ok(found.into_iter().map(|subject| plain(subject, &spec)).collect())
+    let left_out = controller.progress().left_out.iter().copied();
+    let left_out: BTreeSet<u32> = left_out.filter(|position| range.contains(position)).collect();
+    let mut positions: BTreeSet<u32> = controller.touched(wave).into_iter().collect();
+    positions.extend(&left_out);
+    let keys = positions.iter().filter_map(|position| drawn.agent(*position)).collect();
+    let mut found = Vec::with_capacity(positions.len());
+    for subject in subjects_of(&state.store, keys).await? {
+        let chosen = plain(subject, &parent.spec);
+        let runs_it = chosen.current.as_ref() == Some(&parent.spec.to);
+        let position = drawn.position(chosen.key);
+        let is_left_out = position.is_some_and(|position| left_out.contains(&position));
+        // One that stands elsewhere may have been moved on by somebody since.
+        let is_wanted = runs_it || (!is_left_out && !is_settled(state, &parent, &chosen).await?);
+        found.extend(is_wanted.then_some(chosen));
+    }
+    Ok(found)
 }
 
-fn runs_it(outcome: MemberOutcome) -> bool {
-    match outcome {
-        MemberOutcome::Done
-        | MemberOutcome::Silent
-        | MemberOutcome::Running
-        | MemberOutcome::Satisfied => true,
-        MemberOutcome::Waiting
-        | MemberOutcome::Released
-        | MemberOutcome::Away
-        | MemberOutcome::Failed
-        | MemberOutcome::Decayed
-        | MemberOutcome::Refused
-        | MemberOutcome::Withdrawn
-        | MemberOutcome::LeftOut => false,
-    }
+/// Whether a host that does not run what is taken back needs nothing of it: it stands where it
+/// stood before and none of the rollout's orders is open, or an order that came after moved it on.
+async fn is_settled(
+    state: &AppState,
+    parent: &Rollout,
+    chosen: &Chosen,
+) -> Result<bool, StoreError> {
+    let filter = orders::Filter {
+        agent: Some(chosen.key),
+        component: Some(parent.spec.component.clone()),
+        ..orders::Filter::default()
+    };
+    let newest = state.store.read(move |tx| orders::list(tx, &filter, None, NEWEST)).await?.items;
+    let is_own = |order: &Order| {
+        order.rollout.as_ref().is_some_and(|(_, member)| member.rollout == parent.key)
+    };
+    let moved_on = newest
+        .iter()
+        .take_while(|order| !is_own(order))
+        .any(|order| order.state == OrderState::Done);
+    let own = || newest.iter().filter(|order| is_own(order));
+    let is_open = own().any(|order| !order.state.is_final());
+    let before = own().next_back().and_then(|order| order.expect.as_ref());
+    let is_back = before.is_some_and(|expect| expect.current == chosen.current);
+    Ok(moved_on || (is_back && !is_open))
 }
 
 async fn subjects_of(store: &Store, keys: Vec<AgentKey>) -> Result<Vec<Subject>, StoreError> {
@@ -161,7 +185,7 @@ fn seed(state: &AppState) -> [u8; 32] {
 /// Opens the controller of a rollout that was drawn just now.
 pub(super) fn begin(live: &mut Live, drawn: Drawn) -> Result<(), StoreError> {
     let controller: Controller = build::open_on(&drawn, &live.row)?;
-    live.drawn = Some(drawn);
+    live.put(drawn);
     live.brain = Brain::Open(Box::new(controller));
     Ok(())
 }
@@ -188,7 +212,7 @@ pub(super) async fn late_joiners(
     now: Timestamp,
 ) -> Result<Option<Drawn>, StoreError> {
     let taken = state.rollouts.with(key, |live| {
-        let ids = std::mem::take(&mut live.may_join);
+        let ids = live.take_joining();
         (ids, live.spec.clone(), live.drawn.clone())
     });
     let Some((ids, spec, Some(drawn))) = taken else { return Ok(None) };
@@ -210,7 +234,11 @@ pub(super) async fn late_joiners(
             .filter(|chosen| drawn.position(chosen.key).is_none());
         joined.extend(chosen);
     }
+    let mut joined = vet(state, &spec, joined, now).await?.members;
+    let others = state.rollouts.rosters_of(&spec.component, &spec.name);
+    joined.retain(|one| !others.iter().any(|drawn| drawn.position(one.key).is_some()));
     if joined.is_empty() {
+        state.rollouts.with(key, Live::forget_joining);
         return Ok(None);
     }
     let (mut plan, mut roster) = ((*drawn.plan).clone(), (*drawn.roster).clone());

@@ -107,7 +107,14 @@ async fn decide_one(
         let turn = Turn { state, scene: &scene, now };
         turn.decide(live, fresh, joined, ended)
     });
-    let Some(Some(written)) = written.transpose()? else { return Ok(()) };
+    let Some(Some(written)) = written.transpose()? else {
+        state.rollouts.with(key, |live| {
+            if live.is_unstored() {
+                live.drop_controller();
+            }
+        });
+        return Ok(());
+    };
     put(state, key, written, Some(lease.clone()), now).await
 }
 
@@ -171,7 +178,7 @@ impl Turn<'_> {
         let has_joined = joined.is_some();
         if let Some(drawn) = joined {
             let (plan, roster) = (drawn.plan.clone(), drawn.roster.clone());
-            live.drawn = Some(drawn);
+            live.put(drawn);
             if let Some(controller) = live.controller_mut() {
                 controller.join(plan, roster);
             }

@@ -66,9 +66,9 @@ impl Written {
         row.progress = as_text(progress)?;
         row.counts = controller.counts();
         row.started_at = progress.started_at;
-        // One whose hosts are being taken back is looked after until they are.
+        // Its name is free once nothing more is handed out of it.
         row.ended_at = match progress.state {
-            RolloutState::Reverting => None,
+            RolloutState::Reverting => progress.ended_at.or(row.ended_at).or(Some(now)),
             RolloutState::Scheduled
             | RolloutState::Running
             | RolloutState::Paused

@@ -9,7 +9,7 @@ use handover_engine::rollout::check::{SpecError, check_spec};
 use handover_engine::rollout::controller::{Act, Progress};
 use handover_model::api::{LeftOut, RolloutKind, RolloutSpec};
 use handover_model::{AgentName, RolloutId, Timestamp};
-use handover_store::rollouts::{self, NewRollout, RolloutKey};
+use handover_store::rollouts::{self, NewRollout, Rollout, RolloutKey};
 use handover_store::{Tx, audit, events};
 use http::StatusCode;
 use serde_json::json;
@@ -37,11 +37,13 @@ pub(crate) async fn create(
     }
     let surveyed = survey(&call.state, &spec, call.now).await?;
     surveyed.check(&spec)?;
+    let seen = of_component(call.state.store.read(rollouts::live).await?, &spec);
     let rivals = rivals(&call.state, &spec, &surveyed.vetted.members, call.now).await?;
     if let Some(rival) = rivals.first().filter(|_| !spec.supersede) {
         return Err(overlap(rival));
     }
     let maker = Maker {
+        seen,
         id: call.state.mint(RolloutId::mint),
         spec: Arc::new(spec),
         rivals: rivals.into_iter().map(|rival| rival.key).collect(),
@@ -271,8 +273,16 @@ fn overlap(rival: &Rival) -> Problem {
         .field("body.select", "shared with another rollout")
 }
 
+/// Rollouts of the same component that are not over.
+fn of_component(live: Vec<Rollout>, spec: &RolloutSpec) -> BTreeSet<RolloutId> {
+    let same = |row: &Rollout| !row.state.is_over() && row.spec.component == spec.component;
+    live.into_iter().filter(same).map(|row| row.id).collect()
+}
+
 /// A rollout that is about to be made.
 struct Maker {
+    /// The others that were looked at.
+    seen: BTreeSet<RolloutId>,
     id: RolloutId,
     spec: Arc<RolloutSpec>,
     rivals: Vec<RolloutKey>,
@@ -282,6 +292,13 @@ struct Maker {
 
 impl Maker {
     fn make(&self, tx: &mut Tx<'_>) -> Result<RolloutId, Problem> {
+        if !of_component(rollouts::live(tx)?, &self.spec).is_subset(&self.seen) {
+            let detail = format!(
+                "another rollout of {} was made at the same moment; look at it, then try again",
+                self.spec.component
+            );
+            return Err(Problem::new(Code::RolloutOverlap, detail));
+        }
         for rival in &self.rivals {
             let how = How {
                 what: "rollout.supersede",
