@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use handover_model::wire::{ChannelCa, SyncRequest};
 use handover_model::{ReleaseId, SessionId};
-use handover_store::StoreError;
 use handover_store::agents::{self, NewAgent};
 use handover_trust::control::first_order_keys;
 
@@ -17,7 +16,7 @@ use crate::host::machine::News;
 use crate::host::{Deed, Doom, Host, Wish, platform};
 use crate::network::Network;
 use crate::plane::{Answer, Plane};
-use crate::scenario::{Conduct, Quality, Scenario, Task};
+use crate::scenario::{Conduct, Quality, Scenario};
 use crate::shelf::{Shelf, beginning};
 use crate::story::Story;
 use crate::truth::{Broken, Truth};

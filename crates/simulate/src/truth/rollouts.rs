@@ -168,7 +168,11 @@ impl Rollouts {
         let Some(orders) = plane.read(move |tx| orders_of(tx, key)) else { return Ok(()) };
         let is_stepwise = !matches!(row.spec.strategy, Strategy::Immediate {});
         let deadline = row.spec.deadline.duration();
+        let settled = settled_at(orders.iter().filter(|order| order.position < before));
         for order in orders.iter().filter(|order| order.position < before && is_stepwise) {
+            if is_straggler(order, settled) {
+                continue;
+            }
             let in_time = order.began.is_some_and(|began| now < began.after(deadline));
             if order.ended.is_none() && in_time {
                 return Err(Broken(format!(
@@ -181,7 +185,8 @@ impl Rollouts {
         let Some(plan) = plan else { return Ok(()) };
         let mut start = 0;
         for (number, wave) in (0_u32..).zip(&plan.waves) {
-            let begins = before <= start && after > start;
+            // One without members begins and ends unseen.
+            let begins = before <= start && after > start && wave.end > start;
             if begins && wave.approval && !self.was_approved(row.name.as_str(), number) {
                 return Err(Broken(format!("wave {number} begins and nobody approved it")));
             }
@@ -252,7 +257,8 @@ fn check_wave_before(
     let start = index.checked_sub(2).map_or(0, |before| plan.waves[before].end);
     let of_wave = || orders.iter().filter(|order| (start..wave.end).contains(&order.position));
     let soak = wave.soak.unwrap_or(row.spec.gate.soak).duration();
-    let last = of_wave().filter_map(|order| order.ended).max();
+    let last = settled_at(of_wave());
+    let last = last.filter(|last| *last < end_of_time());
     if last.is_some_and(|last| now < last.after(soak)) {
         return Err(Broken(format!("wave {number} begins before the one before it was watched")));
     }
@@ -270,6 +276,25 @@ fn check_wave_before(
         )));
     }
     Ok(())
+}
+
+/// When the last one of those had ended that began while others were under way. A host that was
+/// away and comes back later is waited for by nobody.
+fn settled_at<'o>(orders: impl Iterator<Item = &'o MemberOrder>) -> Option<Timestamp> {
+    let mut all: Vec<_> = orders.filter(|order| order.began.is_some()).collect();
+    all.sort_by_key(|order| order.began);
+    let mut settled = None;
+    for order in all {
+        if is_straggler(order, settled) {
+            break;
+        }
+        settled = settled.max(Some(order.ended.unwrap_or_else(end_of_time)));
+    }
+    settled
+}
+
+fn is_straggler(order: &MemberOrder, settled: Option<Timestamp>) -> bool {
+    settled.is_some_and(|settled| order.began.is_none_or(|began| began > settled))
 }
 
 fn check_limits(plane: &Plane, row: &Rollout, hosts: &[Host]) -> Result<(), Broken> {
@@ -299,6 +324,11 @@ fn row_of(plane: &Plane, key: RolloutKey) -> Option<Rollout> {
 /// Hosts are enrolled in their order, into an empty table.
 fn host_of(agent: i64) -> usize {
     usize::try_from(agent - 1).unwrap_or(usize::MAX)
+}
+
+/// Later than anything.
+fn end_of_time() -> Timestamp {
+    Timestamp::from_micros(i64::MAX)
 }
 
 /// The time of the world.
