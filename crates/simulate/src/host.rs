@@ -101,7 +101,7 @@ enum Work {
     /// The core is asked what is next, then.
     Asks(Duration),
     /// A package is on its way until then: to be staged, or to be tried.
-    Brings { order: Box<AgentOrder>, to: Offer, until: Duration, stages: bool },
+    Brings { order: Box<AgentOrder>, to: Box<Offer>, until: Duration, stages: bool },
     /// The trial of a run is waited for; the next look.
     Settles { order: Box<AgentOrder>, run: RunId, next: Duration },
 }

@@ -44,13 +44,10 @@ fn main() -> anyhow::Result<ExitCode> {
             }
         };
         let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
-        threads
-            .into_iter()
-            .filter_map(|thread| match thread.join() {
-                Ok(done) => done.err(),
-                Err(_panic) => Some(anyhow::anyhow!("a fleet panicked; its words are above")),
-            })
-            .next()
+        threads.into_iter().find_map(|thread| match thread.join() {
+            Ok(done) => done.err(),
+            Err(_panic) => Some(anyhow::anyhow!("a fleet panicked; its words are above")),
+        })
     });
     if let Some(error) = failed {
         return Err(error);

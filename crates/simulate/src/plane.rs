@@ -136,7 +136,8 @@ impl Plane {
         self.is_alive = true;
         self.lives += 1;
         let seed = seed_of(self.seed.wrapping_add(self.lives << 32), Purpose::Ids);
-        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        let own = Arc::clone(&self.clock);
+        let clock: Arc<dyn Clock> = own;
         let opened = Process::open(self.config.clone(), clock, &self.database, seed);
         match self.runtime.block_on(opened) {
             Ok(process) => {

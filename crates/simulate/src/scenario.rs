@@ -97,10 +97,13 @@ pub struct Scenario {
 
 impl Scenario {
     /// The story of a seed.
+    ///
+    /// # Panics
+    /// Never: the versions in it are versions.
     pub fn draw(seed: u64) -> Self {
         let mut dice = Dice::new(seed, Purpose::Scenario);
-        let sizes = [4_u64, 8, 12, 20, 30, 45, 60];
-        let hosts = usize::try_from(*dice.pick(&sizes)).unwrap_or(4);
+        let counts = [4_u64, 8, 12, 20, 30, 45, 60];
+        let hosts = usize::try_from(*dice.pick(&counts)).unwrap_or(4);
         let sites = usize::try_from(dice.between(1, 6)).unwrap_or(1);
         let quality = match dice.between(0, 9) {
             0..=3 => Quality::Good,

@@ -68,7 +68,7 @@ impl Truth {
     }
 
     /// How rollouts stand before an exchange.
-    pub(crate) fn before_exchange(&self, plane: &Plane) -> Option<Vec<Stand>> {
+    pub(crate) fn before_exchange(plane: &Plane) -> Option<Vec<Stand>> {
         rollouts::stands(plane).filter(|stands| !stands.is_empty())
     }
 
@@ -98,16 +98,16 @@ impl Truth {
         &mut self,
         plane: &Plane,
         hosts: &[Host],
-        shelf: &Shelf,
+        repository: &Shelf,
     ) -> Result<(), Broken> {
         for host in hosts {
             let Some(current) = host.current() else {
                 return Err(Broken(format!("{} lost its current release", host.name)));
             };
-            if !shelf.is_signed(&current) {
+            if !repository.is_signed(&current) {
                 return Err(Broken(format!("{} runs {current}, which nobody signed", host.name)));
             }
         }
-        Rollouts::believed(plane, hosts, &self.committed, shelf)
+        Rollouts::believed(plane, hosts, &self.committed, repository)
     }
 }

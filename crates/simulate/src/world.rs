@@ -149,7 +149,7 @@ impl World {
             scenario,
         };
         world.enrol()?;
-        world.begin()?;
+        world.begin();
         Ok(world)
     }
 
@@ -181,7 +181,7 @@ impl World {
         self.plane.up()
     }
 
-    fn begin(&mut self) -> anyhow::Result<()> {
+    fn begin(&mut self) {
         let (before, after) = self.scenario.server_deaths;
         self.plane.set_doom(before, after);
         for number in 0..self.hosts.len() {
@@ -189,10 +189,9 @@ impl World {
             self.push(at, Event::AgentUp(number));
         }
         self.push(RHYTHM, Event::Rhythm);
-        self.push(Duration::from_secs(60), Event::Person);
+        self.push(Duration::from_mins(1), Event::Person);
         self.push(Duration::from_secs(30), Event::Accident);
         self.push(self.scenario.heals_at, Event::Heal);
-        Ok(())
     }
 
     fn push(&mut self, at: Duration, event: Event) {
@@ -219,7 +218,7 @@ impl World {
                 self.attend(host)?;
             }
             Event::Arrive { host, life, exchange, body } => {
-                self.arrive(host, life, exchange, &body)?
+                self.arrive(host, life, exchange, &body)?;
             }
             Event::Return { host, life, exchange, answer } => {
                 // Who is off the net hears nothing; the wait ends all the same.
@@ -254,7 +253,7 @@ impl World {
             Event::Mend(site) => self.network.mend(site),
             Event::Accident => self.accident(),
             Event::Person => {
-                self.push(self.at + Duration::from_secs(60), Event::Person);
+                self.push(self.at + Duration::from_mins(1), Event::Person);
                 self.act()?;
             }
             Event::Heal => self.heal(),
@@ -362,7 +361,7 @@ impl World {
         body: &Arc<Vec<u8>>,
     ) -> anyhow::Result<()> {
         let secret = self.hosts[host].secret.clone();
-        let before = self.truth.before_exchange(&self.plane);
+        let before = Truth::before_exchange(&self.plane);
         let answer = self.plane.sync(&secret, body.to_vec());
         self.truth.after_exchange(&self.plane, before, &self.hosts)?;
         self.watch_server();
@@ -421,7 +420,7 @@ impl World {
         if self.is_healed {
             return;
         }
-        self.push(self.at + Duration::from_secs(60), Event::Accident);
+        self.push(self.at + Duration::from_mins(1), Event::Accident);
         if !self.faults.chance(self.scenario.accidents * 10_000) {
             return;
         }
@@ -474,7 +473,6 @@ fn conduct(scenario: &Scenario, dice: &mut Dice, shelf: &Shelf) -> BTreeMap<Rele
         if dice.chance(500_000) { Conduct::Crashes } else { Conduct::Hangs }
     };
     let conduct = match scenario.quality {
-        Quality::Good => Conduct::Good,
         Quality::Bad(percent) if dice.chance(percent * 10_000) => fails(dice),
         Quality::AlwaysBad => fails(dice),
         Quality::Mute(percent) if dice.chance(percent * 10_000) => {
@@ -483,7 +481,7 @@ fn conduct(scenario: &Scenario, dice: &mut Dice, shelf: &Shelf) -> BTreeMap<Rele
         Quality::Decays(percent) if dice.chance(percent * 10_000) => {
             Conduct::Decays { after: Duration::from_secs(dice.between(20, 1200)) }
         }
-        Quality::Bad(_) | Quality::Mute(_) | Quality::Decays(_) => Conduct::Good,
+        Quality::Good | Quality::Bad(_) | Quality::Mute(_) | Quality::Decays(_) => Conduct::Good,
     };
     BTreeMap::from([(offer.id(), conduct)])
 }

@@ -22,7 +22,7 @@ const BOOTS: u32 = 3;
 /// How long a new process must have been ready before it is committed.
 const STABLE: Duration = Duration::from_secs(5);
 /// After what time without readiness the watcher gives a trial up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often the watcher looks.
 const GLANCE: Duration = Duration::from_secs(1);
 /// How long a stopped process takes to end.

@@ -78,7 +78,7 @@ impl Host {
             Turn::Do(Task::Stage(order)) => match self.choice(&order, at) {
                 Ok(Choice::Update { next, .. }) => {
                     let until = self.brings_until(at);
-                    self.set(Work::Brings { order, to: *next, until, stages: true });
+                    self.set(Work::Brings { order, to: next, until, stages: true });
                     Ok(())
                 }
                 Ok(Choice::UpToDate | Choice::Hold(_)) | Err(_) => {
@@ -173,7 +173,7 @@ impl Host {
             }
             Choice::Update { next, .. } => {
                 let until = self.brings_until(at);
-                self.set(Work::Brings { order, to: *next, until, stages: false });
+                self.set(Work::Brings { order, to: next, until, stages: false });
                 Ok(())
             }
         }
