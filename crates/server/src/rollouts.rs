@@ -35,7 +35,7 @@ pub(crate) use decide::{release, words_of};
 pub(crate) use fleet::{Chosen, Fleet, FleetError, Wanted};
 pub(crate) use follow::follow;
 pub(crate) use info::{info_of, summary_of};
-pub(crate) use live::{Drawn, Live, Membership, Touched};
+pub(crate) use live::{Drawn, Live, Membership, Touched, Windows};
 pub(crate) use members::{Which, page_of_members};
 pub(crate) use start::baseline;
 pub(crate) use turn::{next_look, turn, wake};

@@ -4,6 +4,7 @@ use handover_model::api::StopInfo;
 use handover_model::{AgentId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::schema::Dialect;
 use crate::{StoreError, Tx, params, settings};
 
 /// The setting's name.
@@ -30,7 +31,33 @@ struct Said {
     reason: Option<String>,
 }
 
-/// The stop that stands, if one does: for the transaction that would hand out an update.
+/// The stop that stands, if one does, for the transaction that would hand out an update: whoever
+/// changes it waits until that transaction is over, or that one is tried again.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn stop_held(tx: &mut Tx<'_>) -> Result<Option<Stop>, StoreError> {
+    match tx.dialect() {
+        // There is one writer.
+        Dialect::Sqlite => {}
+        Dialect::Postgres => {
+            let held = "SELECT generation FROM settings WHERE key = $1 FOR SHARE";
+            if tx.query_opt(held, params![KEY])?.is_none() {
+                // What is not there can't be held, so it is put there, as if nobody had said it.
+                let at = Timestamp::from_micros(0);
+                let said = Said { stopped: false, by: String::new(), at, reason: None };
+                tx.execute(
+                    "INSERT INTO settings (key, value, generation, changed_at) \
+                     VALUES ($1, $2, 0, $3) ON CONFLICT (key) DO NOTHING",
+                    params![KEY, crate::value::json(&said), at],
+                )?;
+            }
+        }
+    }
+    stop(tx)
+}
+
+/// The stop that stands, if one does.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -49,6 +76,7 @@ pub fn stop(tx: &mut Tx<'_>) -> Result<Option<Stop>, StoreError> {
 /// [`StoreError`].
 pub fn info(tx: &mut Tx<'_>) -> Result<StopInfo, StoreError> {
     let said: Option<(Said, u64)> = settings::get(tx, KEY)?;
+    let said = said.filter(|(_, generation)| *generation > 0);
     Ok(said.map_or_else(
         || StopInfo { stopped: false, by: None, at: None, reason: None, generation: 0 },
         |(said, generation)| StopInfo {

@@ -16,6 +16,7 @@ pub use members::{
 };
 
 use crate::page::{number, page, rows_for};
+use crate::schema::Dialect;
 use crate::value::json;
 use crate::{Row, StoreError, Tx, Value, params};
 
@@ -204,15 +205,38 @@ pub fn live(tx: &mut Tx<'_>) -> Result<Vec<Rollout>, StoreError> {
     tx.query(&sql, &[])?.iter().map(read).collect()
 }
 
-/// How a rollout stands, for one who hands out.
+/// How a rollout stands.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn standing(tx: &mut Tx<'_>, key: RolloutKey) -> Result<Option<Standing>, StoreError> {
-    let row = tx.query_opt(
-        "SELECT state, released, spec, generation, progress FROM rollouts WHERE key = $1",
-        params![key.0],
-    )?;
+    stands(tx, key, STANDING)
+}
+
+/// How a rollout stands, for one who hands out: whoever changes that waits until this transaction
+/// is over, or this one is tried again. So no order is made after a pause that was answered.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn standing_held(tx: &mut Tx<'_>, key: RolloutKey) -> Result<Option<Standing>, StoreError> {
+    match tx.dialect() {
+        // There is one writer.
+        Dialect::Sqlite => stands(tx, key, STANDING),
+        Dialect::Postgres => stands(tx, key, STANDING_HELD),
+    }
+}
+
+const STANDING: &str =
+    "SELECT state, released, spec, generation, progress FROM rollouts WHERE key = $1";
+const STANDING_HELD: &str =
+    "SELECT state, released, spec, generation, progress FROM rollouts WHERE key = $1 FOR SHARE";
+
+fn stands(
+    tx: &mut Tx<'_>,
+    key: RolloutKey,
+    sql: &'static str,
+) -> Result<Option<Standing>, StoreError> {
+    let row = tx.query_opt(sql, params![key.0])?;
     row.map(|row| {
         Ok(Standing {
             state: row.parse(0)?,

@@ -66,7 +66,7 @@ pub(super) fn hand_out(
 /// yet. What was handed out is with the host; rollbacks go on.
 fn is_stopped(tx: &mut Tx<'_>, order: &Order, delivery: Delivery) -> Result<bool, StoreError> {
     let may_be = delivery == Delivery::First && matches!(order.action, Action::Update { .. });
-    Ok(may_be && fleet::stop(tx)?.is_some())
+    Ok(may_be && fleet::stop_held(tx)?.is_some())
 }
 
 /// An order, as decisions see it.

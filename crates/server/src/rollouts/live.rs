@@ -353,7 +353,8 @@ impl Live {
 pub(crate) struct Windows(Option<Schedule>);
 
 impl Windows {
-    fn of(spec: &RolloutSpec) -> Self {
+    /// Of a specification.
+    pub(crate) fn of(spec: &RolloutSpec) -> Self {
         let parsed = Schedule::parse(&spec.windows, jiff::tz::db());
         Self(parsed.map_or_else(
             |error| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use handover_model::ErrorClass;
-use handover_store::{Database, Store, StoreError, meta};
+use handover_store::{Database, Store, StoreError, fleet, meta};
 use handover_testkit::Postgres;
 
 use crate::rig::{Rig, agent, at, at_once, enrol, options, read, wait_for, write};
@@ -36,6 +36,38 @@ fn servers_that_start_at_once_share_one_database() {
     }
     let migrations = read(&store, |tx| tx.query("SELECT number FROM schema_versions", &[]));
     assert_eq!(migrations.unwrap().len(), 2, "each ran once");
+}
+
+#[test]
+fn who_stops_the_fleet_waits_for_whoever_hands_out() {
+    let Some(rig) = Rig::postgres() else { return };
+    let store = rig.open();
+    let (held, is_held) = std::sync::mpsc::channel();
+    let was_waited_for = std::thread::scope(|scope| {
+        let handing_out = scope.spawn(|| {
+            write(&store, move |tx| {
+                fleet::stop_held(tx)?;
+                // Nobody listens any more when it is tried again.
+                let _ = held.send(());
+                let waiting = "SELECT pid FROM pg_locks \
+                     WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))";
+                for _look in 0..100_000 {
+                    if !tx.query(waiting, &[])?.is_empty() {
+                        return Ok::<bool, StoreError>(true);
+                    }
+                    std::thread::yield_now();
+                }
+                Ok(false)
+            })
+        });
+        is_held.recv().unwrap();
+        let stop = fleet::Stop { by: "ann".to_owned(), at: at(5), reason: None };
+        write(&store, move |tx| fleet::set_stop(tx, true, &stop, 0)).unwrap();
+        handing_out.join().unwrap().unwrap()
+    });
+    assert!(was_waited_for, "the stop was there before the order");
+    let info = read(&store, fleet::info).unwrap();
+    assert_eq!((info.stopped, info.generation), (true, 1));
 }
 
 #[test]

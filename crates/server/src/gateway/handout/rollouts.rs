@@ -14,7 +14,7 @@ use handover_store::{StoreError, Tx, fleet};
 use serde_json::json;
 
 use crate::Problem;
-use crate::rollouts::{Membership, Waiting, words_of};
+use crate::rollouts::{Membership, Waiting, Windows, words_of};
 
 /// What an agent may have an order of, with the id that the order would get.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ pub(in crate::gateway) fn make(
     let mut more_urgent: Option<RolloutName> = None;
     for wish in wishes {
         let membership = &wish.membership;
-        let Some(standing) = rollouts::standing(tx, membership.rollout)? else { continue };
+        let Some(standing) = rollouts::standing_held(tx, membership.rollout)? else { continue };
         let desk = Desk { agent, wish, standing, now };
         let waiting = match desk.ask(tx, more_urgent.as_ref())? {
             Ok(()) => {
@@ -81,7 +81,12 @@ impl Desk<'_> {
             .iter()
             .filter_map(|one| Some((&one.component, one.current.as_ref()?)))
             .collect();
-        let stop = fleet::stop(tx)?.as_ref().map(words_of);
+        let window = if spec.windows == membership.spec.windows {
+            membership.windows.at(self.now)
+        } else {
+            Windows::of(&spec).at(self.now)
+        };
+        let stop = fleet::stop_held(tx)?.as_ref().map(words_of);
         let ask = Ask {
             state: self.standing.state,
             kind: &membership.kind,
@@ -96,7 +101,7 @@ impl Desk<'_> {
             more_urgent,
             in_flight: &in_flight,
             components: &components,
-            window: membership.windows.at(self.now),
+            window,
             fleet_stopped: stop.as_deref(),
             release: self.wish.release.as_ref().copied().map_err(String::as_str),
             now: self.now,
