@@ -40,7 +40,7 @@ pub(crate) use members::{Which, page_of_members};
 pub(crate) use start::baseline;
 pub(crate) use turn::{next_look, turn, wake};
 pub(crate) use vet::{Vetted, vet};
-pub(crate) use waits::Waiting;
+pub(crate) use waits::{Waiting, Woken};
 pub(crate) use write::{Cancel, event, made};
 
 /// Every rollout that is not over, or whose release is still watched.

@@ -99,8 +99,8 @@ fn ask_all(tx: &mut Tx<'_>) -> Result<Vec<(String, Vec<Value<'static>>)>, StoreE
     rollouts::members(tx, rollout, 0)?;
     rollouts::orders_of(tx, rollout, (-1, 0), 100)?;
     rollouts::order_of_member(tx, rollout, 7)?;
-    rollouts::in_flight(tx, rollout, None)?;
-    rollouts::in_flight(tx, rollout, Some(("site", "a")))?;
+    rollouts::in_flight(tx, rollout, None, &[3])?;
+    rollouts::in_flight(tx, rollout, Some(("site", "a")), &[])?;
     rollouts::decays(tx, rollout, None, 100)?;
     // `agents::silent_since` walks through everybody on purpose: an index on what every check-in
     // changes would cost more than its walk.

@@ -102,7 +102,7 @@ pub(super) async fn run(
         touched: state.rollouts.touched(visit.key),
     };
     let outcome = state.store.write(move |tx| exchange.write(tx)).await?;
-    state.rollouts.settle(&outcome.said);
+    state.rollouts.settle(state, &outcome.said);
     state.agents.settle(
         visit,
         &Settled {

@@ -158,6 +158,13 @@ impl Index {
         inner.at(place).map(|slot| slot.last_seen)
     }
 
+    /// Whether an agent is known, and not away.
+    pub(crate) fn is_there(&self, key: AgentKey) -> bool {
+        let mut inner = self.lock();
+        let place = inner.by_key.get(&key).copied();
+        place.and_then(|place| inner.at(place)).is_some_and(|slot| slot.state != AgentState::Away)
+    }
+
     /// Takes over what other replicas heard.
     pub(crate) fn heard(&self, heard: &[(AgentKey, Timestamp)]) {
         let mut inner = self.lock();

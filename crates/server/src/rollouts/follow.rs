@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::Rollouts;
 use super::build::{Times, event_of};
+use super::waits::{Waiting, Woken};
 use crate::AppState;
 
 /// How many members that a limit keeps are woken when one under way is through: more than one, in
@@ -99,9 +100,9 @@ fn of_order(state: &AppState, name: &str, event: &EventInfo, agent: Option<Agent
             // It comes again, and is told when.
             woken.push(position);
         }
-        if live.waits.has_limited() {
-            woken.extend(live.waits.of_limits(WOKEN));
-        }
+        let is_there =
+            |position| drawn.agent(position).is_some_and(|key| state.agents.is_there(key));
+        woken.extend(live.waits.of_limits(WOKEN, is_there));
         woken.into_iter().filter_map(|position| drawn.agent(position)).collect()
     });
     state.agents.mark_keys(woken.into_iter().flatten());
@@ -139,7 +140,7 @@ fn of_agent(state: &AppState, kind: &str, (id, key): (AgentId, AgentKey), at: Ti
             None => {}
         }
     });
-    if kind == "agent.reported" {
+    if matches!(kind, "agent.reported" | "agent.present") {
         state.rollouts.wake_agent(state, key);
     }
     if is_stirred {
@@ -231,16 +232,36 @@ impl Rollouts {
         self.lock().values_mut().for_each(&mut look);
     }
 
-    /// Notes what came of a hand-out that is durable now.
-    pub(crate) fn settle(&self, said: &[(RolloutKey, u32, Option<super::Waiting>)]) {
-        for (key, position, waiting) in said {
-            self.with(*key, |live| match waiting {
-                Some(waiting) => live.waits.insert(*position, waiting.clone()),
-                None => {
+    /// Notes what came of a hand-out that is durable now. Who missed its wake meanwhile is woken
+    /// again; and when one that waited for the release does so no more, all of them are.
+    pub(crate) fn settle(
+        &self,
+        state: &AppState,
+        said: &[(RolloutKey, u32, Option<Waiting>, Woken)],
+    ) {
+        let mut again = Vec::new();
+        for (key, position, waiting, woken) in said {
+            self.with(*key, |live| {
+                let mut positions = Vec::new();
+                let before = live.waits.code_of(*position);
+                if let Some(waiting) = waiting {
+                    if live.waits.has_missed(waiting.code, *woken) {
+                        positions.push(*position);
+                    }
+                    live.waits.insert(*position, waiting.clone());
+                } else {
                     live.waits.remove(*position);
+                }
+                let code = waiting.as_ref().map(|waiting| waiting.code);
+                if before == Some(HoldCode::Release) && code != before {
+                    positions.extend(live.waits.of_code(HoldCode::Release));
+                }
+                if let Some(drawn) = &live.drawn {
+                    again.extend(positions.into_iter().filter_map(|place| drawn.agent(place)));
                 }
             });
         }
+        state.agents.mark_keys(again);
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn summary_of(state: &AppState, row: Rollout) -> RolloutInfo {
     let progress: Option<Progress> = document(&row.progress, "progress").ok();
     let seen = state.rollouts.with(row.key, |live| {
         let seen = live.controller().map(|controller| (controller.counts(), controller.waves()));
-        (seen, live.holds.iter().map(|held| held.hold.clone()).collect::<Vec<_>>())
+        (seen, live.shown_holds().into_iter().map(|held| held.hold).collect::<Vec<_>>())
     });
     let (counts, mut holds) = seen.unwrap_or_default();
     let (counts, waves) = counts.unwrap_or_else(|| (row.counts, Vec::new()));
@@ -98,7 +98,7 @@ async fn look(state: &AppState, row: &Rollout) -> Result<Option<Seen>, StoreErro
     let here = state.rollouts.with(row.key, |live: &mut Live| {
         let is_ours = live.is_ours && live.row.generation >= row.generation;
         let controller = live.controller().filter(|_| is_ours)?;
-        Some(Seen::of(live.drawn.as_ref()?, controller, live.holds.clone()))
+        Some(Seen::of(live.drawn.as_ref()?, controller, live.shown_holds()))
     });
     if let Some(Some(seen)) = here {
         return Ok(Some(seen));

@@ -8,12 +8,14 @@ use handover_engine::rollout::holds::Held;
 use handover_engine::rollout::plan::Plan;
 use handover_engine::rollout::roster::Roster;
 use handover_engine::window::Schedule;
-use handover_model::api::{HoldLifter, MemberOutcome, RolloutKind, RolloutSpec, RolloutState};
+use handover_model::api::{
+    Hold, HoldCode, HoldLifter, MemberOutcome, RolloutKind, RolloutSpec, RolloutState,
+};
 use handover_model::{RolloutId, RolloutName, Timestamp};
 use handover_store::rollouts::{Rollout, RolloutKey};
 use handover_store::{AgentKey, StoreError};
 
-use super::waits::Waits;
+use super::waits::{Waits, Woken};
 
 /// A live rollout.
 #[derive(Debug)]
@@ -75,6 +77,8 @@ pub(crate) struct Membership {
     pub(crate) generation: u64,
     /// How the member waited when it came last.
     pub(crate) waited: Option<handover_model::api::HoldCode>,
+    /// How often members had been woken by then.
+    pub(crate) woken: Woken,
 }
 
 /// An agent's place in a rollout that may have brought it to another release.
@@ -332,6 +336,20 @@ impl Live {
         })
     }
 
+    /// What holds it, with what only those who wait know.
+    pub(super) fn shown_holds(&self) -> Vec<Held> {
+        let mut holds = self.holds.clone();
+        let is_known = holds.iter().any(|held| held.hold.code == HoldCode::Limit);
+        let limited = self.waits.limited(Held::MOST_NAMED);
+        if let Some((count, why, positions)) = limited.filter(|_| !is_known) {
+            let (code, lifted_by) = (HoldCode::Limit, HoldLifter::Hosts);
+            let text = format!("a limit keeps {count} waiting: {}", why.text);
+            let hold = Hold { code, text, lifted_by, until: None, wave: None, agents: Vec::new() };
+            holds.push(Held { hold, positions });
+        }
+        holds
+    }
+
     pub(super) fn membership_at(&self, position: u32) -> Membership {
         Membership {
             rollout: self.row.key,
@@ -343,6 +361,7 @@ impl Live {
             windows: Arc::clone(&self.windows),
             generation: self.row.generation,
             waited: self.waits.code_of(position),
+            woken: self.waits.woken(),
         }
     }
 }

@@ -371,8 +371,10 @@ pub(crate) fn wake(state: &AppState, now: Timestamp) {
     let mut woken = Vec::new();
     state.rollouts.each(|live| {
         let mut due = live.waits.due(now);
-        due.extend(live.waits.nudged(now));
         if let Some(drawn) = &live.drawn {
+            let is_there =
+                |position| drawn.agent(position).is_some_and(|key| state.agents.is_there(key));
+            due.extend(live.waits.nudged(now, is_there));
             woken.extend(due.into_iter().filter_map(|position| drawn.agent(position)));
         }
     });

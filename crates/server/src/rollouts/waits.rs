@@ -27,6 +27,15 @@ pub(crate) struct Waits {
     drawn: u64,
     /// When those were woken last of whose turn nobody may tell.
     nudged_at: Option<Timestamp>,
+    woken: Woken,
+}
+
+/// How often members were woken: whoever comes with an older number than there is by the time its
+/// wait is noted may have missed its wake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Woken {
+    limits: u64,
+    others: u64,
 }
 
 /// How often some of those that a limit keeps are woken although nobody tells: the ones that were
@@ -88,20 +97,51 @@ impl Waits {
         super::sooner(self.by_time.first().map(|(at, _)| *at), nudge.map(|at| at.after(NUDGE)))
     }
 
-    /// Takes out some of those of whose turn nobody may tell, once in a while.
-    pub(crate) fn nudged(&mut self, now: Timestamp) -> Vec<u32> {
+    /// How often members were woken until now.
+    pub(crate) fn woken(&self) -> Woken {
+        self.woken
+    }
+
+    /// Whether one who was told at `then` that it waits may have missed its wake.
+    pub(crate) fn has_missed(&self, code: HoldCode, then: Woken) -> bool {
+        if code == HoldCode::Limit {
+            self.woken.limits != then.limits
+        } else {
+            self.woken.others != then.others
+        }
+    }
+
+    /// How many a limit keeps, why the first of them is kept, and the places of the first `most`.
+    pub(crate) fn limited(&self, most: usize) -> Option<(usize, &Waiting, Vec<u32>)> {
+        let first = self.queue.values().next()?;
+        let mut places: Vec<u32> = self.queue.values().take(most).copied().collect();
+        places.sort_unstable();
+        Some((self.queue.len(), self.why(*first)?, places))
+    }
+
+    /// Takes out some of those of whose turn nobody may tell, once in a while: of those that are
+    /// there.
+    pub(crate) fn nudged(&mut self, now: Timestamp, is_there: impl Fn(u32) -> bool) -> Vec<u32> {
         let is_due = self.nudged_at.is_none_or(|at| now >= at.after(NUDGE));
         if self.by_position.is_empty() || !is_due {
             return Vec::new();
         }
         self.nudged_at = Some(now);
-        let mut woken = self.of_limits(NUDGED);
-        woken.extend(self.of_code(HoldCode::Release));
+        let mut woken = self.first_of_limits(NUDGED, &is_there);
+        for position in &woken {
+            self.remove(*position);
+        }
+        // Once one of them waits for it no more, the others are woken: it is known to have waited.
+        let of_release = self.by_position.iter().filter(|(position, (_, waiting))| {
+            waiting.code == HoldCode::Release && is_there(**position)
+        });
+        woken.extend(of_release.map(|(position, _)| *position).take(NUDGED));
         woken
     }
 
     /// Takes out those that this kind of hold keeps.
     pub(crate) fn of_code(&mut self, code: HoldCode) -> Vec<u32> {
+        self.woken.others += 1;
         let found: Vec<u32> = self
             .by_position
             .iter()
@@ -114,24 +154,28 @@ impl Waits {
         found
     }
 
-    /// Takes out those that a limit keeps, the longest first, up to `most`. They go to the queue's
-    /// end when they come and are kept again.
-    pub(crate) fn of_limits(&mut self, most: usize) -> Vec<u32> {
-        let found: Vec<u32> = self.queue.values().take(most).copied().collect();
+    /// Takes out those that a limit keeps and that are there, the longest first, up to `most`.
+    /// They go to the queue's end when they come and are kept again.
+    pub(crate) fn of_limits(&mut self, most: usize, is_there: impl Fn(u32) -> bool) -> Vec<u32> {
+        self.woken.limits += 1;
+        let found = self.first_of_limits(most, &is_there);
         for position in &found {
             self.remove(*position);
         }
         found
     }
 
-    /// Whether a limit keeps anybody.
-    pub(crate) fn has_limited(&self) -> bool {
-        !self.queue.is_empty()
+    fn first_of_limits(&self, most: usize, is_there: &impl Fn(u32) -> bool) -> Vec<u32> {
+        let there = self.queue.values().copied().filter(|position| is_there(*position));
+        there.take(most).collect()
     }
 
     /// Takes out everybody.
     pub(crate) fn all(&mut self) -> Vec<u32> {
-        std::mem::take(self).by_position.into_keys().collect()
+        let Woken { limits, others } = self.woken;
+        let woken = Woken { limits: limits + 1, others: others + 1 };
+        let all = std::mem::replace(self, Self { woken, ..Self::default() });
+        all.by_position.into_keys().collect()
     }
 }
 
@@ -161,11 +205,11 @@ mod tests {
         let mut waits = Waits::default();
         waits.insert(1, waiting(HoldCode::Limit, None));
         waits.insert(2, waiting(HoldCode::Window, Some(90_000_000)));
-        assert_eq!(waits.nudged(Timestamp::from_micros(0)), [1]);
+        assert_eq!(waits.nudged(Timestamp::from_micros(0), |_| true), [1]);
         waits.insert(1, waiting(HoldCode::Limit, None));
-        assert!(waits.nudged(Timestamp::from_micros(9_000_000)).is_empty());
+        assert!(waits.nudged(Timestamp::from_micros(9_000_000), |_| true).is_empty());
         assert_eq!(waits.next(), Some(Timestamp::from_micros(10_000_000)));
-        assert_eq!(waits.nudged(Timestamp::from_micros(10_000_000)), [1]);
+        assert_eq!(waits.nudged(Timestamp::from_micros(10_000_000), |_| true), [1]);
     }
 
     #[test]
@@ -174,9 +218,37 @@ mod tests {
         for position in [5, 3, 4] {
             waits.insert(position, waiting(HoldCode::Limit, None));
         }
-        assert_eq!(waits.of_limits(2), [5, 3]);
+        assert_eq!(waits.of_limits(2, |_| true), [5, 3]);
         waits.insert(5, waiting(HoldCode::Limit, None));
-        assert_eq!(waits.of_limits(2), [4, 5]);
-        assert!(!waits.has_limited());
+        assert_eq!(waits.of_limits(2, |_| true), [4, 5]);
+        assert_eq!(waits.limited(9), None);
+    }
+
+    #[test]
+    fn hosts_that_are_away_spend_no_wake_and_keep_their_place() {
+        let mut waits = Waits::default();
+        for position in [5, 3, 4] {
+            waits.insert(position, waiting(HoldCode::Limit, None));
+        }
+        assert_eq!(waits.of_limits(1, |position| position != 5), [3]);
+        assert_eq!(waits.nudged(Timestamp::from_micros(0), |position| position != 5), [4]);
+        let (count, _, places) = waits.limited(9).unwrap();
+        assert_eq!((count, places), (1, vec![5]));
+    }
+
+    #[test]
+    fn whoever_is_told_to_wait_while_others_are_woken_has_missed_it() {
+        let mut waits = Waits::default();
+        let then = waits.woken();
+        assert!(!waits.has_missed(HoldCode::Limit, then));
+        assert!(waits.of_limits(4, |_| true).is_empty());
+        assert!(waits.has_missed(HoldCode::Limit, then));
+        assert!(!waits.has_missed(HoldCode::FleetStopped, then));
+        assert!(waits.of_code(HoldCode::FleetStopped).is_empty());
+        assert!(waits.has_missed(HoldCode::FleetStopped, then));
+        let then = waits.woken();
+        assert!(waits.all().is_empty());
+        assert!(waits.has_missed(HoldCode::Limit, then));
+        assert!(waits.has_missed(HoldCode::Paused, then));
     }
 }

@@ -193,6 +193,7 @@ pub fn version_before(
 }
 
 /// How many orders of a rollout are open; of agents with a label's value alone, if one is given.
+/// Members in `but` do not count.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -200,10 +201,16 @@ pub fn in_flight(
     tx: &mut Tx<'_>,
     rollout: RolloutKey,
     label: Option<(&str, &str)>,
+    but: &[u32],
 ) -> Result<u32, StoreError> {
-    let open = "SELECT count(*) FROM orders o WHERE o.rollout = $1 AND o.ended_at IS NULL";
+    let mut open =
+        "SELECT count(*) FROM orders o WHERE o.rollout = $1 AND o.ended_at IS NULL".to_owned();
+    if !but.is_empty() {
+        let but: Vec<String> = but.iter().map(u32::to_string).collect();
+        open = format!("{open} AND o.position NOT IN ({})", but.join(", "));
+    }
     let row = match label {
-        None => tx.query_one(open, params![rollout.0])?,
+        None => tx.query_one(&open, params![rollout.0])?,
         Some((label, value)) => tx.query_one(
             &format!(
                 "{open} AND EXISTS (SELECT 1 FROM agent_labels l WHERE l.agent = o.agent \

@@ -190,11 +190,19 @@ fn what_is_under_way_is_counted_by_label(rig: &Rig) {
     advance(&store, 4, OrderState::Done, 2);
     let count = |label: Option<&'static str>| {
         read(&store, move |tx| {
-            rollouts::in_flight(tx, rollout, label.map(|value| ("cluster", value)))
+            rollouts::in_flight(tx, rollout, label.map(|value| ("cluster", value)), &[])
         })
         .unwrap()
     };
     assert_eq!([count(None), count(Some("a")), count(Some("b")), count(Some("c"))], [3, 2, 1, 0]);
+    let but = |label: Option<&'static str>| {
+        read(&store, move |tx| {
+            let label = label.map(|value| ("cluster", value));
+            rollouts::in_flight(tx, rollout, label, &[2, 9])
+        })
+        .unwrap()
+    };
+    assert_eq!([but(None), but(Some("a")), but(Some("b"))], [2, 1, 1], "who was left out");
 }
 
 fn lists_show_the_newest_first_and_only_what_was_asked_for(rig: &Rig) {

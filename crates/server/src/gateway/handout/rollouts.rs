@@ -14,7 +14,7 @@ use handover_store::{StoreError, Tx, fleet};
 use serde_json::json;
 
 use crate::Problem;
-use crate::rollouts::{Membership, Waiting, Windows, words_of};
+use crate::rollouts::{Membership, Waiting, Windows, Woken, words_of};
 
 /// What an agent may have an order of, with the id that the order would get.
 #[derive(Debug, Clone)]
@@ -25,8 +25,9 @@ pub(crate) struct Wish {
     pub(crate) release: Result<(), String>,
 }
 
-/// What came of it, for memory: who waits for what, and who does not any more.
-pub(crate) type Said = (RolloutKey, u32, Option<Waiting>);
+/// What came of it, for memory: who waits for what, and who does not any more; and how often
+/// members had been woken before it was asked.
+pub(crate) type Said = (RolloutKey, u32, Option<Waiting>, Woken);
 
 /// Makes the orders that an agent may have now.
 pub(in crate::gateway) fn make(
@@ -48,7 +49,7 @@ pub(in crate::gateway) fn make(
             }
             Err(withheld) => desk.note(tx, withheld)?,
         };
-        said.push((membership.rollout, membership.position, waiting));
+        said.push((membership.rollout, membership.position, waiting, membership.woken));
     }
     Ok(said)
 }
@@ -150,11 +151,13 @@ impl Desk<'_> {
 
     fn in_flight(&self, tx: &mut Tx<'_>, limits: &[LimitSpec]) -> Result<Vec<u32>, StoreError> {
         let rollout = self.wish.membership.rollout;
+        // Nobody waits for those that were left out.
+        let but = &self.standing.left_out;
         let count = |limit: &LimitSpec| match &limit.per {
-            None => rollouts::in_flight(tx, rollout, None),
+            None => rollouts::in_flight(tx, rollout, None, but),
             // A host without the label is alone.
             Some(label) => self.agent.labels.get(label).map_or(Ok(0), |value| {
-                rollouts::in_flight(tx, rollout, Some((label.as_str(), value)))
+                rollouts::in_flight(tx, rollout, Some((label.as_str(), value)), but)
             }),
         };
         limits.iter().map(count).collect()
