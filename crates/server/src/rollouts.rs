@@ -31,7 +31,7 @@ use handover_store::{AgentKey, Store, StoreError};
 use tokio::sync::Notify;
 
 pub(crate) use acts::{ActError, How, act};
-pub(crate) use decide::{release, words_of};
+pub(crate) use decide::{last_heard, release, words_of};
 pub(crate) use fleet::{Chosen, Fleet, FleetError, Wanted};
 pub(crate) use follow::follow;
 pub(crate) use info::{info_of, summary_of};

@@ -5,7 +5,7 @@ use handover_engine::rollout::gate::{Baseline, Counts as Rate};
 use handover_engine::rollout::plan::Plan;
 use handover_engine::rollout::roster::Roster;
 use handover_model::api::RevertRequest;
-use handover_model::{RolloutId, Timestamp};
+use handover_model::{Millis, RolloutId, Timestamp};
 use handover_store::audit::NewAudit;
 use handover_store::rollouts::{self, Rollout, RolloutKey};
 use handover_store::{StoreError, Tx};
@@ -29,6 +29,9 @@ pub(crate) struct How {
     pub(crate) more: Value,
     /// For a revert: its id, and what was asked for.
     pub(crate) revert: Option<(RolloutId, RevertRequest)>,
+    /// For a resume: after how long a silence hosts are away, and when each member was heard
+    /// last, by position.
+    pub(crate) heard: Option<(Millis, Vec<Option<Timestamp>>)>,
     /// The rollout that takes its place.
     pub(crate) superseded_by: Option<RolloutId>,
 }
@@ -88,6 +91,13 @@ pub(crate) fn act(
         for event in build::events_of(tx, key)? {
             controller.handle(event);
         }
+    }
+    if let (Act::Resume { .. }, Some((patience, heard))) = (act, &how.heard) {
+        // What is accepted is what is known now, and not what was when it was halted.
+        let last_seen = |position| {
+            usize::try_from(position).ok().and_then(|place| heard.get(place).copied().flatten())
+        };
+        controller.judge(*patience, &last_seen, now);
     }
     let decision = controller.act(act, now)?;
     let written = Written::of(&row, &controller, &decision, now)?;

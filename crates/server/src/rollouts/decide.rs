@@ -8,7 +8,8 @@ use handover_model::api::{RolloutKind, RolloutSpec};
 use handover_model::{Millis, RolloutId, Timestamp};
 use handover_store::checks::{self, Check};
 use handover_store::fleet::{self, Stop};
-use handover_store::{Store, StoreError};
+use handover_store::rollouts::RolloutKey;
+use handover_store::{Database, Store, StoreError};
 
 use super::Live;
 use crate::AppState;
@@ -118,6 +119,27 @@ pub(crate) fn release(shelf: &Shelf, spec: &RolloutSpec) -> Result<(), String> {
 /// When the state of windows changes by itself.
 pub(super) fn window_turns(window: WindowFact) -> Option<Timestamp> {
     if window.open { window.closes_at } else { window.opens_at }
+}
+
+/// After how long a silence hosts are away, and when each member was heard last, by any replica:
+/// by position, as far as memory knows the members.
+pub(crate) async fn last_heard(
+    state: &AppState,
+    key: RolloutKey,
+    now: Timestamp,
+) -> Result<(Millis, Vec<Option<Timestamp>>), StoreError> {
+    let patience = patience(state);
+    if !matches!(state.store.database(), Database::Sqlite(_)) {
+        let micros = i64::try_from(patience.duration().as_micros()).unwrap_or(i64::MAX);
+        let since = Timestamp::from_micros(now.as_micros().saturating_sub(micros));
+        hear_others(state, &state.store, since).await?;
+    }
+    let drawn = state.rollouts.with(key, |live| live.drawn.clone()).flatten();
+    let members = drawn.as_ref().map_or(0, |drawn| drawn.plan.members());
+    let agents =
+        (0..members).map(|position| drawn.as_ref().and_then(|drawn| drawn.agent(position)));
+    let heard = agents.map(|agent| agent.and_then(|agent| state.agents.last_seen(agent)));
+    Ok((patience, heard.collect()))
 }
 
 /// Takes over what other replicas heard of agents, where there may be others.

@@ -18,7 +18,7 @@ use super::super::call::{AgentRef, Call, Segments, bad_field, check_generation, 
 use super::super::{answer, once};
 use super::{RolloutRef, create, find};
 use crate::problem::Code;
-use crate::rollouts::{ActError, Cancel, How, act, event, info_of};
+use crate::rollouts::{ActError, Cancel, How, act, event, info_of, last_heard};
 use crate::{AppState, Problem};
 
 /// `POST /rollouts/{rollout}/approve`.
@@ -59,7 +59,9 @@ pub(crate) async fn resume(
         return Err(bad_field("cancel", "a rollout that goes on cancels nothing"));
     }
     let by = call.principal.who();
-    let how = how(&call, "rollout.resume", reason.clone(), None);
+    let mut how = how(&call, "rollout.resume", reason.clone(), None);
+    let key = find(&call, &rollout).await?.key;
+    how.heard = Some(last_heard(&call.state, key, call.now).await?);
     steer(call, &rollout, digest, Act::Resume { by, reason }, how).await
 }
 
