@@ -15,6 +15,9 @@ use crate::host::Host;
 use crate::plane::Plane;
 use crate::shelf::Shelf;
 
+/// Who was heard so lately is there, whatever the server's patience.
+const PRESENT: Duration = Duration::from_mins(2);
+
 /// How a rollout stands, as far as every exchange needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stand {
@@ -34,6 +37,7 @@ struct MemberOrder {
     state: String,
     began: Option<Timestamp>,
     ended: Option<Timestamp>,
+    heard: Option<Timestamp>,
 }
 
 /// What people did, and how far each rollout was when it was looked at last.
@@ -86,7 +90,8 @@ pub(crate) fn all(plane: &Plane) -> Option<Vec<Rollout>> {
 
 fn orders_of(tx: &mut Tx<'_>, key: RolloutKey) -> Result<Vec<MemberOrder>, StoreError> {
     let rows = tx.query(
-        "SELECT position, agent, state, coalesce(accepted_at, handed_out_at), ended_at FROM orders \
+        "SELECT position, agent, state, coalesce(accepted_at, handed_out_at), ended_at, \
+         (SELECT p.last_seen FROM presence p WHERE p.agent = orders.agent) FROM orders \
          WHERE rollout = $1 ORDER BY position, key LIMIT 100000",
         &[handover_store::Value::Int(key.as_i64())],
     )?;
@@ -98,6 +103,7 @@ fn orders_of(tx: &mut Tx<'_>, key: RolloutKey) -> Result<Vec<MemberOrder>, Store
                 state: row.get(2)?,
                 began: row.get(3)?,
                 ended: row.get(4)?,
+                heard: row.get(5)?,
             })
         })
         .collect()
@@ -174,7 +180,9 @@ impl Rollouts {
                 continue;
             }
             let in_time = order.began.is_some_and(|began| now < began.after(deadline));
-            if order.ended.is_none() && in_time {
+            // To advance, one that fell silent counts as silent at once (DESIGN 7).
+            let is_there = order.heard.is_some_and(|heard| now < heard.after(PRESENT));
+            if order.ended.is_none() && in_time && is_there {
                 return Err(Broken(format!(
                     "{} of {} are released while position {} is under way ({})",
                     after, row.members, order.position, order.state
