@@ -180,7 +180,17 @@ async fn a_good_release_reaches_every_host_wave_by_wave() {
         assert_eq!(touched, 12, "each had one order");
         let row = stored(&site, id).await;
         assert_eq!((row.counts.done, row.counts.exposed, row.released), (12, 12, 12));
-        let kinds = kinds(&site, id).await;
+        // The last event is numbered a moment after the row is there.
+        let told = async {
+            loop {
+                let kinds = kinds(&site, id).await;
+                if kinds.contains_key("rollout.done") {
+                    break kinds;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let kinds = tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
         assert_eq!((kinds["rollout.started"], kinds["rollout.done"]), (1, 1), "{kinds:?}");
         assert_eq!(kinds["order.done"], 12, "{kinds:?}");
     }
