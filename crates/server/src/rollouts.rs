@@ -37,7 +37,7 @@ pub(crate) use follow::follow;
 pub(crate) use info::{info_of, summary_of};
 pub(crate) use live::{Drawn, Live, Membership, Touched, Windows};
 pub(crate) use members::{Which, page_of_members};
-pub(crate) use start::baseline;
+pub(crate) use start::{baseline, earlier};
 pub(crate) use turn::{next_look, turn, wake};
 pub(crate) use vet::{Vetted, vet};
 pub(crate) use waits::{Waiting, Woken};

@@ -54,6 +54,12 @@ pub(super) async fn draw_plan(
 
 /// What a new rollout's failures would be compared with.
 pub(crate) async fn baseline(store: &Store, spec: &RolloutSpec) -> Result<Baseline, StoreError> {
+    let rate = earlier(store).await?;
+    Ok(baseline_of(spec, rate).unwrap_or_else(|_checked_when_made| Baseline::of(rate)))
+}
+
+/// How the last updates went.
+pub(crate) async fn earlier(store: &Store) -> Result<Rate, StoreError> {
     let ended = store.read(|tx| rollouts::ended_updates(tx, UPDATES)).await?;
     let mut rate = Rate::default();
     for group in ended {
@@ -73,7 +79,7 @@ pub(crate) async fn baseline(store: &Store, spec: &RolloutSpec) -> Result<Baseli
         rate.trials = rate.trials.saturating_add(group.count);
         rate.failures = rate.failures.saturating_add(if bad { group.count } else { 0 });
     }
-    Ok(baseline_of(spec, rate).unwrap_or_else(|_checked_when_made| Baseline::of(rate)))
+    Ok(rate)
 }
 
 async fn members_of(

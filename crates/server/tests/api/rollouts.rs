@@ -95,6 +95,8 @@ async fn hosts_that_are_pinned_are_named_and_left_out_when_that_is_asked_for() {
     let again = site.admin.post("/api/v1/rollouts/preview", &request).await.good();
     assert_eq!(preview["waves"], again["waves"], "the same seed draws the same waves");
     assert_eq!(preview["plays"], again["plays"], "and plays the same");
+    let warnings = preview["warnings"].to_string();
+    assert!(warnings.contains("1.0 % fail"), "a young database assumes, and says so: {warnings}");
     let plays = preview["plays"].as_array().unwrap();
     assert_eq!(plays.len(), 4, "a good day, two bad ones, and the worst");
     assert_eq!(plays[3]["failures"], 100.0);

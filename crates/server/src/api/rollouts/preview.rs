@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::response::Response;
-use handover_engine::rollout::plan::Plan;
+use handover_engine::rollout::plan::{Plan, is_assumed};
 use handover_engine::rollout::play::{PlayAsk, good_day, play};
 use handover_engine::rollout::roster::{Candidate, Roster, draw};
 use handover_model::api::{
@@ -20,7 +20,7 @@ use super::super::call::{Call, bad_field};
 use super::super::library::Shelf;
 use super::create::{Survey, rivals, survey};
 use crate::Problem;
-use crate::rollouts::{Chosen, baseline};
+use crate::rollouts::{Chosen, baseline, earlier};
 
 /// How many names of a wave are shown.
 const FIRST: usize = 5;
@@ -58,6 +58,13 @@ pub(in crate::api) async fn preview(
     let (plan, roster) = (Arc::new(plan), Arc::new(roster));
     let plays = plays(&request, rates, &plan, &roster, seed).await?;
     let mut warnings = warnings(spec, &survey);
+    if is_assumed(spec, earlier(&call.state.store).await?) {
+        warnings.push(format!(
+            "too few updates have ended here to know how a good day looks: the gate assumes that \
+             {:.1} % fail; name gate.baseline if you know better",
+            baseline.rate() * 100.0
+        ));
+    }
     for rival in rivals(&call.state, spec, members, call.now).await? {
         warnings.push(rival.words());
     }
