@@ -244,13 +244,20 @@ impl Plane {
         }
     }
 
-    /// Looks into the database, as nobody in the story can.
+    /// Looks into the database, as nobody in the story can; `None` while it is dead.
+    ///
+    /// # Panics
+    /// When a look fails for another reason: a check that can't look must not pass.
     pub(crate) fn read<T: Send + 'static>(
         &self,
         look: impl Fn(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Option<T> {
         let process = self.process.as_ref()?;
-        self.runtime.block_on(process.state().store.read(look)).ok()
+        match self.runtime.block_on(process.state().store.read(look)) {
+            Ok(seen) => Some(seen),
+            Err(_) if self.database.is_dead() => None,
+            Err(error) => panic!("a look into the simulated database failed: {error}"),
+        }
     }
 
     /// Writes what was there before the story began.
