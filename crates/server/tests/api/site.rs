@@ -182,6 +182,8 @@ fn config(data: &Utf8PathBuf, database: Option<String>) -> Config {
     config.limits.requests_per_second = 10_000;
     config.limits.enrolments_per_second = 10_000;
     config.limits.downloads = 4;
+    // A client that thinks for long between two requests on one connection finds it open.
+    config.limits.head = std::time::Duration::from_mins(2);
     config
 }
 
