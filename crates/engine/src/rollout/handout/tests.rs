@@ -124,8 +124,8 @@ fn what_ended_is_not_tried_again_and_what_passed_is_after_a_while() {
     let paused = Attempt { code: Some(PAUSED), ..attempt(OrderState::Cancelled, 0) };
     let ask = Ask { attempts: &[paused], now: second(0), ..case.ask() };
     assert_eq!(may_hand_out(&ask).unwrap().attempt, 2, "a pause is no failure");
-    let pauses = [paused, paused, paused, lapsed[0], paused];
-    let ask = Ask { attempts: &pauses, now: second(0), ..case.ask() };
+    let all_but_one = [paused, paused, paused, lapsed[0], paused];
+    let ask = Ask { attempts: &all_but_one, now: second(0), ..case.ask() };
     assert_eq!(may_hand_out(&ask).unwrap().attempt, 6, "nor do many use attempts up");
     let spent = [lapsed[0], lapsed[0], lapsed[0]];
     let ask = Ask { attempts: &spent, now: second(90_000), ..case.ask() };
