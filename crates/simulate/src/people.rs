@@ -199,6 +199,20 @@ impl World {
         })
     }
 
+    /// The first few orders that are open: whose, how far, and why.
+    fn open_orders_shown(&self) -> Vec<String> {
+        let seen = self.plane.read(|tx| -> Result<Vec<String>, StoreError> {
+            let rows = tx.query(
+                "SELECT a.name, o.state, o.position, o.attempt, o.sequence, o.code, o.outcome, \
+                 o.action, o.progress FROM orders o JOIN agents a ON a.key = o.agent \
+                 WHERE o.ended_at IS NULL ORDER BY o.key LIMIT 5",
+                &[],
+            )?;
+            Ok(rows.iter().map(|row| format!("{:?}", row.cells())).collect())
+        });
+        seen.unwrap_or_default()
+    }
+
     /// What came of the story.
     pub(crate) fn verdict(&self) -> String {
         let quality = match self.scenario.quality {
@@ -285,8 +299,8 @@ impl World {
             .map(|host| host.name.to_string())
             .collect();
         format!(
-            "it never ends: {:?} orders are open, rollouts {states:?}, busy {busy:?}",
-            self.open_orders()
+            "it never ends: open orders {:?}, rollouts {states:?}, busy {busy:?}",
+            self.open_orders_shown()
         )
     }
 }

@@ -353,7 +353,8 @@ CREATE UNIQUE INDEX rollouts_open_name ON rollouts (name) WHERE ended_at IS NULL
 CREATE INDEX rollouts_by_name ON rollouts (name, key);
 CREATE INDEX rollouts_by_state ON rollouts (state, key);
 CREATE INDEX rollouts_by_component ON rollouts (component, key);
-CREATE INDEX rollouts_live ON rollouts (key) WHERE ended_at IS NULL OR watch_until IS NOT NULL;
+CREATE INDEX rollouts_live ON rollouts (key)
+    WHERE ended_at IS NULL OR watch_until IS NOT NULL OR state = 'reverting';
 CREATE INDEX orders_by_rollout ON orders (rollout, position, key) WHERE rollout IS NOT NULL;
 CREATE INDEX orders_open_by_rollout ON orders (rollout, key)
     WHERE rollout IS NOT NULL AND ended_at IS NULL;
