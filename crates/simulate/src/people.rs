@@ -203,7 +203,7 @@ impl World {
     fn open_orders_shown(&self) -> Vec<String> {
         let seen = self.plane.read(|tx| -> Result<Vec<String>, StoreError> {
             let rows = tx.query(
-                "SELECT a.name, o.state, o.position, o.attempt, o.sequence, o.code, o.outcome, \
+                "SELECT a.name, a.state, o.state, o.position, o.attempt, o.sequence, o.code, o.outcome, \
                  o.action, o.progress FROM orders o JOIN agents a ON a.key = o.agent \
                  WHERE o.ended_at IS NULL ORDER BY o.key LIMIT 5",
                 &[],
